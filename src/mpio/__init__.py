@@ -1,0 +1,3 @@
+"""Multipath I/O over software iSCSI."""
+
+__version__ = "0.1.0"
