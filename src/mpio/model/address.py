@@ -46,13 +46,18 @@ class Portal:
 
 @dataclass(frozen=True, slots=True)
 class TargetAddress:
-    """A logical unit behind one portal, with the CHAP user and secret if the URL has them."""
+    """A logical unit behind one portal, with the CHAP user and secret if the URL has them.
+
+    `source` and `interface` bind the path's connections to a local address or a network interface.
+    """
 
     portal: Portal
     target_name: str
     lun: int
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+    source: str | None = None
+    interface: str | None = None
 
     def __str__(self) -> str:
         """The URL without the secret."""

@@ -1,0 +1,77 @@
+"""TCP sockets: connect from a chosen source, and listen. All errors come out as ConnectFailed or InputError."""
+
+import asyncio
+import os
+import socket
+
+from mpio.errors import ConnectFailed, InputError
+from mpio.model.address import Portal
+
+LISTEN_BACKLOG = 128
+
+
+def tune(sock: socket.socket) -> None:
+    """Non-blocking, and without Nagle's delay: a small PDU must not wait for an acknowledgement."""
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+async def connect(
+    portal: Portal, timeout_s: float, *, source: str | None = None, interface: str | None = None
+) -> socket.socket:
+    """Open a TCP connection, from a source address or through an interface if given. Raises ConnectFailed."""
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(timeout_s):
+            found = await loop.getaddrinfo(portal.host, portal.port, type=socket.SOCK_STREAM)
+            family, kind, protocol, _, address = found[0]
+            sock = socket.socket(family, kind, protocol)
+            try:
+                tune(sock)
+                if interface:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+                if source:
+                    sock.bind((source, 0))
+                await loop.sock_connect(sock, address)
+            except BaseException:
+                sock.close()
+                raise
+            return sock
+    except TimeoutError:
+        raise ConnectFailed(f"no answer from {portal} within {timeout_s:g} s") from None
+    except OSError as error:
+        via = "".join([f" from {source}" if source else "", f" through {interface}" if interface else ""])
+        raise ConnectFailed(f"can't connect to {portal}{via}: {_reason(error)}") from None
+
+
+def listen(portal: Portal) -> socket.socket:
+    """A listening socket; port 0 picks a free one. Raises InputError where the address can't be had."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            portal.host, portal.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        sock = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise InputError("portal", f"can't listen on {portal}: {_reason(error)}") from None
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        sock.listen(LISTEN_BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise InputError("portal", f"can't listen on {portal}: {_reason(error)}") from None
+    sock.setblocking(False)
+    return sock
+
+
+def local_portal(sock: socket.socket) -> Portal:
+    """The address a socket is bound to."""
+    host, port = sock.getsockname()[:2]
+    return Portal(host, port)
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, socket.gaierror):
+        return error.strerror or str(error)
+    # asyncio words the error with the raw address tuple; the system's own words are for people
+    return (os.strerror(error.errno) if error.errno else error.strerror or str(error)).lower()
