@@ -1,0 +1,46 @@
+# The two commands a newcomer needs: `make drill` and `make test`. Both set up what they need and say so.
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help drill test lint types bench soak clean setup setup-dev debian
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+drill: setup ## run the default failover drill and write its report
+	$(BIN)/mpio drill --out drills
+
+test: setup-dev debian lint types ## everything CI checks: lint, types, import contract, all tests
+	$(BIN)/pytest
+
+lint: setup-dev ## style and the one-way import contract
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+types: setup-dev ## mypy, strict
+	$(BIN)/mypy
+
+bench: setup-dev debian ## compare with libiscsi, QEMU, tgtd and istgt in one run
+	$(BIN)/python -m bench.run
+
+soak: setup ## 20 drills in a row, then ten minutes at full load without a false failover
+	$(BIN)/mpio drill --runs 20 --out drills
+	$(BIN)/mpio drill steady --duration 10m --out drills
+
+setup: $(VENV)/.runtime ## a virtual environment with the locked runtime packages
+setup-dev: $(VENV)/.dev ## the same with the tools for tests and lint
+
+$(VENV)/.runtime: requirements.lock pyproject.toml
+	tools/setup-venv $(VENV) requirements.lock
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock pyproject.toml
+	tools/setup-venv $(VENV) requirements-dev.lock
+	@touch $(VENV)/.runtime $@
+
+debian: ## the Debian packages that interoperability tests and benchmarks run against
+	@tools/install-debian-packages
+
+clean: ## remove the virtual environment and caches
+	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
