@@ -28,7 +28,7 @@ _QUALIFIER_ABSENT = 3
 _WRITE_PROTECT = 0x80
 
 
-def probe(*, lun: int, target_name: str = "", tpgt: int = 0) -> Script:
+def probe(lun: int, target_name: str = "", tpgt: int = 0) -> Script:
     """Ask the LU who and how large it is. `lun`, `target_name` and `tpgt` are for the result and for messages.
 
     Raises (out of `send`):
