@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
 
 from mpio.engine.map import Fence, MapStatus, MultipathMap, Request
-from mpio.errors import ConnectionLost, IdentityMismatch, InputError, LoginRejected, MpioError, TargetError
+from mpio.errors import ConnectionLost, IdentityMismatch, InputError, LoginRejected, TargetError
 from mpio.events import Event, Journal
 from mpio.io.path import PathContext, PathRunner
 from mpio.model.address import TargetAddress
