@@ -330,7 +330,7 @@ class InitiatorLogin:
         challenge = decode_binary(keys["CHAP_C"])
         self._auth = _Auth.PROOF
         self._transit = True
-        response = chap_response(self._algorithm, _identifier(identifier), self._password, challenge)
+        response = chap_response(self._algorithm, chap_identifier(identifier), self._password, challenge)
         pairs = [("CHAP_N", self._username or ""), ("CHAP_R", encode_binary(response))]
         if self._password_in:
             if self._password_in == self._password:
@@ -357,7 +357,8 @@ def _chap_numbers(settings: Settings) -> list[int]:
     return [ALGORITHMS[name] for name in settings.chap_algs if name in ALGORITHMS]
 
 
-def _identifier(text: str) -> int:
+def chap_identifier(text: str) -> int:
+    """CHAP_I as a number, decimal or hex. Raises RemoteProtocolError."""
     try:
         value = parse_number(text)
     except ValueError:
