@@ -59,11 +59,11 @@ class PortGroupReport:
 
 
 def build_report(
-    groups: Sequence[TargetPortGroup], *, status: int = StatusCode.NONE, transition_time_s: int | None = None,
+    groups: Sequence[tuple[TargetPortGroup, StatusCode]], *, transition_time_s: int | None = None,
 ) -> bytes:
     """The parameter data of REPORT TARGET PORT GROUPS; with a transition time in the extended format."""
     body = b"" if transition_time_s is None else struct.pack(">BB2x", _EXTENDED_FORMAT, transition_time_s)
-    for group in groups:
+    for group, status in groups:
         head = (0x80 if group.preferred else 0) | group.state
         body += _GROUP_HEAD.pack(head, SUPPORTED_STATES, group.group_id, status, len(group.ports))
         body += b"".join(struct.pack(">2xH", port) for port in group.ports)

@@ -233,9 +233,9 @@ class BlockLimits:
     write_same_max: int = 0
 
     def build(self) -> bytes:
-        """The page, 64 bytes; zero blocks in WRITE SAME mean to the end of the medium (WSNZ 0)."""
+        """The page, 64 bytes; WRITE SAME of zero blocks is refused (WSNZ 1)."""
         body = struct.pack(
-            ">xBHIIIIIIIQ20x", self.compare_and_write_max, self.optimal_granularity, self.transfer_max,
+            ">BBHIIIIIIIQ20x", 0x01, self.compare_and_write_max, self.optimal_granularity, self.transfer_max,
             self.transfer_optimal, 0, self.unmap_max, self.unmap_descriptors_max, self.unmap_granularity, 0,
             self.write_same_max,
         )

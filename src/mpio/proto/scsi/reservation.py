@@ -67,7 +67,7 @@ class OutParameters:
     def parse(cls, data: Buffer) -> "OutParameters":
         """Read exactly 24 bytes. Raises RemoteProtocolError for another length."""
         if len(data) != PARAMETER_LIST_BYTES:
-            raise RemoteProtocolError(f"a list of {len(data)} bytes, not {PARAMETER_LIST_BYTES}", clause="SPC-4 §6.16.3")
+            raise RemoteProtocolError(f"a list of {len(data)} bytes, not 24", clause="SPC-4 §6.16.3")
         key, action_key, flags = _PARAMETERS.unpack(data)
         return cls(key, action_key, bool(flags & _SPEC_I_PT), bool(flags & _ALL_TG_PT), bool(flags & _APTPL))
 

@@ -1,0 +1,113 @@
+"""Where the blocks of a logical unit are kept: the protocol, and the store in memory.
+
+Offsets and lengths are bytes, and the caller has checked that they lie within the store. A store that keeps its bytes
+in a file or on a block device does I/O, and so lives in `mpio.io.file_store`.
+"""
+
+import mmap
+from typing import Protocol
+
+from mpio.errors import MpioError
+from mpio.model.task import Buffer
+from mpio.proto.scsi.sense import Sense
+
+_MAP_NORESERVE = 0x4000  # Linux; a name in the mmap module only from Python 3.13 on
+_ZERO_CHUNK = bytes(1 << 20)
+
+
+class StoreError(MpioError):
+    """The store could not read or write. `sense` is what the initiator is told."""
+
+    code = "store"
+
+    def __init__(self, message: str, sense: Sense) -> None:
+        super().__init__(message)
+        self.sense = sense
+
+
+class BlockStore(Protocol):
+    """Bytes that can be read and written. All methods but `close` may raise StoreError."""
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes it has."""
+
+    @property
+    def writable(self) -> bool:
+        """Whether `write` and `discard` may be called."""
+
+    @property
+    def volatile(self) -> bool:
+        """Whether written bytes are safe only after `flush` (a write-back cache)."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """A copy of the bytes: what is on its way to an initiator must not change under it."""
+
+    def write(self, offset: int, data: Buffer) -> None:
+        """Write all of `data`, which may change once this returns."""
+
+    def flush(self) -> None:
+        """Bring everything written so far to stable storage."""
+
+    def discard(self, offset: int, length: int) -> None:
+        """Give the space back. The bytes read as zeroes from now on."""
+
+    def close(self) -> None:
+        """Release what it holds; nothing else is called after that."""
+
+
+class RamStore:
+    """A store in memory, zero at first. Only pages that were written take room, so it may be far larger than that.
+
+    Raises:
+        ValueError: if the address space does not hold so many bytes.
+    """
+
+    def __init__(self, size_bytes: int) -> None:
+        if size_bytes <= 0:
+            raise ValueError(f"expected a size of at least one byte, found {size_bytes}")
+        try:
+            flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
+            self._bytes = mmap.mmap(-1, size_bytes, flags=flags)
+        except (OSError, OverflowError) as error:
+            raise ValueError(f"no address space for {size_bytes} bytes of memory: {error}") from None
+        self.size_bytes = size_bytes
+        self.writable = True
+        self.volatile = False
+
+    def read(self, offset: int, length: int) -> bytes:
+        """A copy of the bytes."""
+        return self._bytes[offset : offset + length]
+
+    def write(self, offset: int, data: Buffer) -> None:
+        """Copy `data` in."""
+        self._bytes[offset : offset + len(data)] = data
+
+    def flush(self) -> None:
+        """Memory has no stabler place to go to."""
+
+    def discard(self, offset: int, length: int) -> None:
+        """Whole pages go back to the system, the rest is zeroed."""
+        end = offset + length
+        first_page = min(-(-offset // mmap.PAGESIZE) * mmap.PAGESIZE, end)
+        last_page = max(end // mmap.PAGESIZE * mmap.PAGESIZE, first_page)
+        self._zero(offset, first_page)
+        if last_page > first_page:
+            self._bytes.madvise(mmap.MADV_DONTNEED, first_page, last_page - first_page)  # private pages come back zero
+        self._zero(last_page, end)
+
+    def _zero(self, start: int, end: int) -> None:
+        self._bytes[start:end] = bytes(end - start)
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._bytes.close()
+
+
+def write_zeroes(store: BlockStore, offset: int, length: int) -> None:
+    """Zero a range by writing, in pieces; for stores that can't discard. Raises StoreError."""
+    end = offset + length
+    while offset < end:
+        piece = memoryview(_ZERO_CHUNK)[: end - offset]
+        store.write(offset, piece)
+        offset += len(piece)
