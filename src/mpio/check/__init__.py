@@ -1,0 +1,1 @@
+"""Checkers: pure judgements over a journal of events and a history of I/Os. Three-valued: pass, fail, unknown."""

@@ -1,0 +1,251 @@
+"""What each fault cost: the worst stall of the I/O that it touched, and its timeline, from journal and history.
+
+A *stall* of a fault is the longest time, counted from the cut, that an I/O which overlapped the fault took to end: for
+an I/O that was under way when the fault came, the part before the cut is not the fault's. A *gap* is the longest time
+without any I/O ending while at least one was outstanding. The window of a fault lasts from the cut until its path was
+reinstated after the heal (or until the run ended).
+"""
+
+import re
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from mpio.events import Event, Kind
+
+_PATH = re.compile(r"(?:^|/)path:(\d{1,6})(?:/|$)")
+DETECTING = frozenset((Kind.PING_TIMED_OUT, Kind.CONNECTION_LOST, Kind.TASK_TIMED_OUT, Kind.CONNECT_FAILED,
+                       Kind.LOGIN_REJECTED))
+
+
+def path_of(source: str) -> int | None:
+    """The path number in a source such as `map:disk0/path:1`, or None."""
+    match = _PATH.search(source)
+    return int(match[1]) if match else None
+
+
+class IoTimes:
+    """When I/Os began and ended; 16 bytes each. `open_until` gives those that never ended an end."""
+
+    def __init__(self) -> None:
+        self._start = array("q")
+        self._end = array("q")
+        self._sorted: tuple[Sequence[int], Sequence[int], Sequence[int]] | None = None
+
+    def add(self, start_ns: int, end_ns: int) -> None:
+        """One I/O."""
+        self._start.append(start_ns)
+        self._end.append(end_ns)
+        self._sorted = None
+
+    def __len__(self) -> int:
+        return len(self._start)
+
+    def latencies_ns(self) -> list[int]:
+        """Of all I/Os, in ascending order."""
+        return sorted(end - start for start, end in zip(self._start, self._end, strict=True))
+
+    def _by_end(self) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
+        """Starts and ends in the order of ends, and for each the earliest start from there on."""
+        if self._sorted is None:
+            pairs = sorted(zip(self._end, self._start, strict=True))
+            ends, starts = array("q", (end for end, _ in pairs)), array("q", (start for _, start in pairs))
+            earliest = array("q", starts)
+            for index in range(len(earliest) - 2, -1, -1):
+                earliest[index] = min(earliest[index], earliest[index + 1])
+            self._sorted = starts, ends, earliest
+        return self._sorted
+
+    def overlapping(self, from_ns: int, to_ns: int) -> int:
+        """How many I/Os were under way at some time in the window."""
+        starts, ends, earliest = self._by_end()
+        count = 0
+        for index in range(bisect_right(ends, from_ns), len(ends)):
+            if earliest[index] >= to_ns:
+                break
+            count += starts[index] < to_ns
+        return count
+
+    def worst_stall_ns(self, from_ns: int, to_ns: int) -> int:
+        """The longest time after `from_ns` that an I/O overlapping the window took; 0 without any."""
+        starts, ends, earliest = self._by_end()
+        worst = 0
+        for index in range(bisect_right(ends, from_ns), len(ends)):
+            if earliest[index] >= to_ns:
+                break
+            if starts[index] < to_ns:
+                worst = max(worst, ends[index] - max(starts[index], from_ns))
+        return worst
+
+    def longest_gap_ns(self, from_ns: int, to_ns: int) -> int:
+        """The longest time from `from_ns` on without any I/O ending while one was outstanding."""
+        _, ends, earliest = self._by_end()
+        longest, last = 0, from_ns
+        for index in range(bisect_right(ends, from_ns), len(ends)):
+            begin = max(last, earliest[index])
+            if begin >= to_ns:
+                break
+            longest = max(longest, ends[index] - begin)
+            last = ends[index]
+        return longest
+
+    def ended_between(self, from_ns: int, to_ns: int) -> int:
+        """How many I/Os ended in the window."""
+        _, ends, _ = self._by_end()
+        return bisect_right(ends, to_ns) - bisect_right(ends, from_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One instant of a fault's timeline, and the journal record that shows it."""
+
+    what: str
+    t_ns: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class FaultTrace:
+    """One fault on one path, and what followed. `end_ns`: reinstated, or superseded by the path's next fault, or the
+    end of the run.
+    """
+
+    fault: str
+    path: int
+    start_ns: int
+    healed_ns: int | None
+    end_ns: int
+    marks: tuple[Mark, ...] = field(default=())
+
+    def at(self, what: str) -> int | None:
+        """The instant of a mark, or None if it did not happen."""
+        return next((mark.t_ns for mark in self.marks if mark.what == what), None)
+
+
+@dataclass(frozen=True, slots=True)
+class FaultStall:
+    """A fault with what it cost. Bounds are None where none was computed."""
+
+    trace: FaultTrace
+    worst_stall_ns: int
+    longest_gap_ns: int
+    ios: int
+    bound_ns: int | None
+    best_ns: int | None
+
+    def as_json(self) -> dict[str, object]:
+        """The shape in verdict.json."""
+        return {
+            "fault": self.trace.fault, "path": self.trace.path, "start_ns": self.trace.start_ns,
+            "worst_stall_ns": self.worst_stall_ns, "longest_gap_ns": self.longest_gap_ns, "ios": self.ios,
+            "bound_ns": self.bound_ns, "best_ns": self.best_ns,
+            "timeline": [{"what": mark.what, "t_ns": mark.t_ns} for mark in self.marks],
+        }
+
+
+def fault_traces(events: Iterable[Event], end_ns: int) -> list[FaultTrace]:
+    """Every fault of the journal with its timeline, in the order of cuts. `end_ns`: the end of the run."""
+    by_path: dict[int, list[Event]] = {}
+    for event in events:
+        path = event.fields.get("path") if event.kind in (Kind.FAULT_INJECTED, Kind.FAULT_HEALED) else None
+        number = path if isinstance(path, int) else path_of(event.source)
+        if number is not None:
+            by_path.setdefault(number, []).append(event)
+    traces: list[FaultTrace] = []
+    for path, records in by_path.items():
+        records.sort(key=lambda event: (event.t_ns, event.seq))
+        cuts = [index for index, event in enumerate(records) if event.kind is Kind.FAULT_INJECTED]
+        for cut, following in zip(cuts, [*cuts[1:], len(records)], strict=True):
+            until_ns = records[following].t_ns if following < len(records) else end_ns
+            traces.append(_trace(path, records[cut:following], until_ns))
+    return sorted(traces, key=lambda trace: (trace.start_ns, trace.path))
+
+
+def _trace(path: int, records: Sequence[Event], until_ns: int) -> FaultTrace:
+    cut = records[0]
+    marks = [Mark("cut", cut.t_ns, cut.seq)]
+
+    def first(what: str, after_ns: int, matches: Callable[[Event], bool]) -> int | None:
+        for event in records[1:]:
+            if event.t_ns >= after_ns and matches(event):
+                marks.append(Mark(what, event.t_ns, event.seq))
+                return event.t_ns
+        return None
+
+    detected = first("detected", cut.t_ns, lambda event: event.kind in DETECTING)
+    first("failed", cut.t_ns, is_failure)
+    first("fenced", cut.t_ns, lambda event: event.kind is Kind.FENCE_COMPLETED)
+    first("rerouted", cut.t_ns, lambda event: event.kind is Kind.IO_REROUTED)
+    healed = first("healed", cut.t_ns, lambda event: event.kind is Kind.FAULT_HEALED)
+    end_ns = until_ns
+    if detected is not None:
+        reconnected = first("reconnected", detected, lambda event: event.kind is Kind.LOGIN_COMPLETED)
+        if reconnected is not None:
+            reinstated = first("reinstated", reconnected, lambda event: event.kind is Kind.PATH_REINSTATED)
+            if reinstated is not None and (healed is None or reinstated >= healed):
+                end_ns = reinstated
+    elif healed is not None:
+        end_ns = healed  # ridden through without a loss: over when healed
+    fault = cut.fields.get("fault")
+    return FaultTrace(str(fault), path, cut.t_ns, healed, end_ns,
+                      tuple(sorted(marks, key=lambda mark: (mark.t_ns, mark.seq))))
+
+
+def is_failure(event: Event) -> bool:
+    """Whether a path went down in its map by this event."""
+    return event.kind is Kind.PATH_STATE_CHANGED and event.fields.get("new") == "failed"
+
+
+def measure(
+    traces: Sequence[FaultTrace], times: IoTimes, bound: Callable[[FaultTrace], tuple[int, int] | None]
+) -> list[FaultStall]:
+    """The worst stall of each fault beside its bound, which `bound` gives as (best, worst)."""
+    stalls = []
+    for trace in traces:
+        limits = bound(trace)
+        stalls.append(FaultStall(
+            trace,
+            worst_stall_ns=times.worst_stall_ns(trace.start_ns, trace.end_ns),
+            longest_gap_ns=times.longest_gap_ns(trace.start_ns, trace.end_ns),
+            ios=times.overlapping(trace.start_ns, trace.end_ns),
+            best_ns=None if limits is None else limits[0],
+            bound_ns=None if limits is None else limits[1],
+        ))
+    return stalls
+
+
+def outages(traces: Sequence[FaultTrace], paths: Sequence[int]) -> list[tuple[int, int]]:
+    """When every path was under a fault at once, cut to heal, as intervals in ascending order."""
+    edges: list[tuple[int, int, int]] = []  # instant, 0 for the end of a fault and 1 for a cut, path
+    for trace in traces:
+        healed_ns = trace.end_ns if trace.healed_ns is None else trace.healed_ns
+        if healed_ns > trace.start_ns:
+            edges += [(trace.start_ns, 1, trace.path), (healed_ns, 0, trace.path)]
+    edges.sort()
+    down = dict.fromkeys(paths, 0)
+    found: list[tuple[int, int]] = []
+    since: int | None = None
+    for t_ns, is_cut, path in edges:
+        down[path] = down.get(path, 0) + (1 if is_cut else -1)
+        all_down = bool(paths) and all(down[number] > 0 for number in paths)
+        if all_down and since is None:
+            since = t_ns
+        elif not all_down and since is not None:
+            found.append((since, t_ns))
+            since = None
+    return found
+
+
+def false_failovers(events: Iterable[Event], traces: Sequence[FaultTrace], grace_ns: int) -> list[Event]:
+    """Losses and failures of paths that no fault was on: outside every window of that path, with `grace_ns` after."""
+    windows: dict[int, list[tuple[int, int]]] = {}
+    for trace in traces:
+        windows.setdefault(trace.path, []).append((trace.start_ns, trace.end_ns + grace_ns))
+    wrong = []
+    for event in events:
+        if event.kind in (Kind.PING_TIMED_OUT, Kind.CONNECTION_LOST) or is_failure(event):
+            path = path_of(event.source)
+            if path is not None and not any(a <= event.t_ns <= b for a, b in windows.get(path, [])):
+                wrong.append(event)
+    return wrong
