@@ -6,7 +6,7 @@ try again is the path's business (`io.path`).
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mpio.errors import ConnectionLost, LoginRejected
 from mpio.events import Journal, Kind
@@ -66,6 +66,7 @@ class Session:
         self._name = name
         self._after = after
         self._channel: Channel[ev.ConnectionEvent] | None = None
+        self._portal: Portal | None = None
         self._logged_in: asyncio.Future[ev.ConnectionEvent] = asyncio.get_running_loop().create_future()
         self._logged_out: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._discovered: asyncio.Future[ev.DiscoveryAnswered] = asyncio.get_running_loop().create_future()
@@ -77,6 +78,7 @@ class Session:
 
     async def _log_in(self, route: Route, timeout_s: float) -> ev.ConnectionEvent:
         sock = await net.connect(route.portal, timeout_s, source=route.source, interface=route.interface)
+        self._portal = route.portal
         self._channel = Channel(sock, self.connection, self._clock, self._on_event, self._after)
         self.connection.start(self._clock())
         self._channel.pump()
@@ -128,7 +130,9 @@ class Session:
         """The targets and portals that the target lists, each portal with its group tag. Raises ConnectionLost."""
         self.connection.send_targets(text, self._clock())
         self.pump()
-        return (await self._discovered).targets
+        assert self._portal is not None
+        here = [(self._portal, 1)]  # a target without an address is to be looked for where we are (RFC 7143 §4.3)
+        return [(name, portals or here) for name, portals in (await self._discovered).targets]
 
     async def logout(self) -> None:
         """End the session in good order, within `logout_timeout`; then the connection is closed in any case."""
@@ -218,6 +222,11 @@ async def open_session(
                 if isinstance(event, ev.LoginCompleted):
                     return session
                 session.close("login ended")
+                if isinstance(event, ev.LoginFailed) and event.retry_with_md5 and len(settings.chap_algs) > 1:
+                    # Some targets compare the whole list of algorithms with "5": offer that alone, once
+                    settings = settings.replace(chap_algs=("MD5",))
+                    params = replace(params, settings=settings)
+                    continue
                 if isinstance(event, ev.LoginFailed):
                     raise LoginRejected(f"{route.portal} refused the login: {event.message}", status=event.status)
                 assert isinstance(event, ev.Redirected)
