@@ -1,0 +1,337 @@
+"""The main figure: latency and throughput over time, and below them one lane per path with its states.
+
+Owns: the drawing's layout. Its size is bounded whatever the run holds: I/Os are reduced to one mark per column, and
+lanes, marks and labels have limits; `notes` says in words what was left out.
+"""
+
+from dataclasses import dataclass, field
+
+from markupsafe import Markup
+
+from mpio.report.lanes import Lane, MarkKind, path_lanes
+from mpio.report.run import Run, Stall
+from mpio.report.series import (
+    latency_columns,
+    longest_ios,
+    odd_ios,
+    path_throughput_columns,
+    throughput_columns,
+)
+from mpio.report.svg import Linear, Logarithmic, drawing, element, path_data
+from mpio.report.words import fault_label, path_name, plural, span_ns
+from mpio.units import NS_PER_S, format_duration, format_size
+
+LANES_MAX = 64
+ODD_MARKS_MAX = 300
+FAULT_LABELS_MAX = 60
+COLOURED_PATHS_MAX = 8  # beyond, throughput is drawn as one total
+_COLUMN_WIDTH = 2.0
+_LETTER_WIDTH = 6.4  # of the 11-pixel label font, on the safe side
+_MARK_SHAPES: dict[MarkKind, str] = {  # around 0, 0
+    "lost": "M-4 -4L4 4M4 -4L-4 4",
+    "fenced": "M0 -5.5L5 4H-5Z",
+    "fence failed": "M0 -5.5L5 4H-5ZM-6 -6L6 6",
+    "reinstated": "M0 -5L5 0L0 5L-5 0Z",
+    "refused": "M-4.5 -4.5H4.5V4.5H-4.5Z",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Pixels of one variant of the figure."""
+
+    width: float
+    left: float  # room for the axis labels, and for the lanes' names unless they stand above
+    right: float
+    latency_height: float
+    throughput_height: float
+    lane_height: float
+    names_above: bool
+
+
+WIDE = Layout(width=1000, left=132, right=14, latency_height=250, throughput_height=74, lane_height=18,
+              names_above=False)
+NARROW = Layout(width=400, left=52, right=8, latency_height=220, throughput_height=64, lane_height=16,
+                names_above=True)
+
+
+@dataclass(slots=True)
+class Figure:
+    """A drawing and the sentences that belong below it."""
+
+    svg: Markup
+    notes: list[str] = field(default_factory=list)
+
+
+def run_timeline(run: Run, layout: Layout = WIDE) -> Figure:
+    """The main figure of a run."""
+    return _Timeline(run, layout).draw()
+
+
+class _Timeline:
+    """Draws from top to bottom; `y` is where the next part begins."""
+
+    def __init__(self, run: Run, layout: Layout) -> None:
+        self.run = run
+        self.layout = layout
+        self.start_ns, self.end_ns = span_ns(run)
+        self.x = Linear(self.start_ns, self.end_ns, layout.left, layout.width - layout.right)
+        self.column_count = int((self.x.end - self.x.start) / _COLUMN_WIDTH)
+        self.parts: list[str] = []
+        self.notes: list[str] = []
+        self.y = 4.0
+
+    def draw(self) -> Figure:
+        faults = self.run.stalls[:FAULT_LABELS_MAX]
+        if len(self.run.stalls) > len(faults):
+            self.notes.append(f"Only the first {len(faults)} of {plural(len(self.run.stalls), 'fault')} are marked.")
+        self._fault_labels(faults)
+        top = self.y
+        self.y += 10
+        self._latency()
+        self.y += 26
+        self._throughput()
+        self.y += 14
+        self._lanes()
+        bottom = self.y
+        self._time_axis(top)
+        shades = [self._fault_shade(stall, top, bottom) for stall in faults]
+        duration = format_duration(self.end_ns - self.start_ns)
+        description = (f"{duration} of the run. Top: latency of each I/O on a logarithmic scale. Middle: throughput. "
+                       f"Bottom: the state of each path. {plural(len(self.run.stalls), 'fault')} shaded.")
+        return Figure(drawing(self.layout.width, self.y + 2, "I/O latency, throughput and path states over time",
+                              description, *shades, *self.parts,
+                              class_="timeline"), self.notes)
+
+    # --- faults
+
+    def _window(self, stall: Stall) -> tuple[float, float]:
+        healed_ns = self.end_ns if stall.healed_ns is None else stall.healed_ns
+        left = self.x(stall.cut_ns)
+        return left, max(self.x(healed_ns), left + 1.5)
+
+    def _fault_shade(self, stall: Stall, top: float, bottom: float) -> str:
+        left, right = self._window(stall)
+        healed = "not healed" if stall.healed_ns is None else f"healed {self._clock(stall.healed_ns)}"
+        lines = [element("line", x1=left, x2=left, y1=top, y2=bottom, class_="cut")]
+        if stall.healed_ns is not None:
+            lines.append(element("line", x1=right, x2=right, y1=top, y2=bottom, class_="heal"))
+        return element("g", element("title", text=f"{fault_label(self.run, stall)}: cut {self._clock(stall.cut_ns)}, "
+                                                  f"{healed}"),
+                       element("rect", x=left, y=top, width=right - left, height=bottom - top, class_="fault"), *lines)
+
+    def _fault_labels(self, faults: tuple[Stall, ...]) -> None:
+        """Labels in as few rows as keep them apart, three at most; what fits in none shows its number only."""
+        row_ends = [0.0, 0.0, 0.0]
+        placed: list[tuple[int, float, str]] = []
+        for index, stall in enumerate(faults, 1):
+            left, _ = self._window(stall)
+            where = "" if stall.path is None else f" path {stall.path}"
+            for text in (f"{index} {stall.fault}{where}", str(index)):
+                width = len(text) * _LETTER_WIDTH + 14
+                x = min(left, self.layout.width - width)
+                row = next((row for row, end in enumerate(row_ends) if x >= end), None)
+                if row is not None:
+                    row_ends[row] = x + width
+                    placed.append((row, x, text))
+                    break
+        rows = max((row for row, _, _ in placed), default=-1) + 1
+        for row, x, text in placed:
+            y = self.y + (rows - 1 - row) * 20
+            width = len(text) * _LETTER_WIDTH + 10
+            self.parts.append(element("g",
+                element("rect", x=x, y=y, width=width, height=17, rx=3, class_="tag"),
+                element("text", text=text, x=x + width / 2, y=y + 12.5, class_="tag-text", text_anchor="middle")))
+        self.y += rows * 20
+
+    # --- panels
+
+    def _panel(self, height: float, title: str) -> tuple[float, float]:
+        """The frame of a panel; returns its top and bottom."""
+        top, bottom = self.y, self.y + height
+        self.parts.append(element("line", x1=self.x.start, x2=self.x.end, y1=bottom, y2=bottom, class_="axis"))
+        self.parts.append(element("text", text=title, x=self.x.start + 6, y=top + 4, class_="panel-title"))
+        self.y = bottom
+        return top, bottom
+
+    def _tick(self, y: float, text: str) -> None:
+        self.parts.append(element("line", x1=self.x.start, x2=self.x.end, y1=y, y2=y, class_="grid"))
+        self.parts.append(element("text", text=text, x=self.x.start - 7, y=y + 4, text_anchor="end", class_="tick"))
+
+    def _latency(self) -> None:
+        columns = latency_columns(self.run.history, self.start_ns, self.end_ns, self.column_count)
+        odd, odd_total = odd_ios(self.run.history, ODD_MARKS_MAX)
+        if odd_total > len(odd):
+            self.notes.append(f"Of {odd_total:,} I/Os that failed or are unknown, the first {len(odd)} are marked.")
+        top, bottom = self._panel(self.layout.latency_height, "I/O latency")
+        drawn = [column for column in columns if column is not None]
+        if not drawn and not odd:
+            self.parts.append(element("text", text="no I/O in the history of this run", text_anchor="middle",
+                                      x=(self.x.start + self.x.end) / 2, y=(top + bottom) / 2, class_="empty"))
+            return
+        bounds = [stall.bound_ns for stall in self.run.stalls if stall.bound_ns]
+        scale = _latency_scale([column.median_ns for column in drawn],
+                               [column.worst_ns for column in drawn] + bounds, bottom, top + 14)
+        for value in scale.ticks():
+            self._tick(scale(value), format_duration(round(value)))
+        width = (self.x.end - self.x.start) / self.column_count
+        band, middle, segment = [], [], list[tuple[float, float]]()
+        for index, column in enumerate(columns):
+            x = self.x.start + (index + 0.5) * width
+            if column is None:
+                middle.append(path_data(segment))
+                segment = []
+                continue
+            y_median, y_worst = scale(column.median_ns), scale(column.worst_ns)
+            band.append(f"M{x:.1f} {y_median + 0.6:.1f}V{y_worst - 0.6:.1f}")
+            segment.append((x, y_median))
+        middle.append(path_data(segment if len(segment) != 1 else [segment[0], (segment[0][0] + 1, segment[0][1])]))
+        self.parts.append(element("path", d="".join(band), class_="band"))
+        self.parts.append(element("path", d="".join(middle), class_="median"))
+        self._bounds(scale)
+        for io in odd:
+            y = top + 8 if io.latency_ns is None else scale(io.latency_ns)
+            shape = "M-3.5 -3.5L3.5 3.5M3.5 -3.5L-3.5 3.5" if io.outcome == "fail" else "M0 -4.5L4.5 0L0 4.5L-4.5 0Z"
+            waited = "never answered" if io.latency_ns is None else f"after {format_duration(io.latency_ns)}"
+            self.parts.append(element("path", element("title", text=f"{io.outcome}, {waited}"), d=shape,
+                                      transform=f"translate({self.x(io.start_ns):.1f} {y:.1f})",
+                                      class_=f"odd odd-{io.outcome}"))
+        milliseconds = (self.end_ns - self.start_ns) / self.column_count / 1e6
+        self.notes.insert(0, "Each column of the latency panel stands for all I/Os that started within "
+                             f"{milliseconds:.3g} ms: the line is their median, the bar reaches to their worst.")
+
+    def _bounds(self, scale: Logarithmic) -> None:
+        """Per fault: the bound as a dashed line over its window, and its longest I/O drawn as long as it took."""
+        stalls = self.run.stalls[:FAULT_LABELS_MAX]
+        label_ends = -1.0
+        for stall, longest in zip(stalls, longest_ios(self.run.history, stalls), strict=True):
+            left, right = self._window(stall)
+            if stall.bound_ns is not None:
+                y = scale(stall.bound_ns)
+                right = max(right, left + 40)
+                self.parts.append(element("line", x1=left, x2=min(right, self.x.end), y1=y, y2=y, class_="bound"))
+                text = f"bound {format_duration(stall.bound_ns)}"
+                if left > label_ends and left + len(text) * _LETTER_WIDTH < self.layout.width:
+                    self.parts.append(element("text", text=text, x=left + 4, y=y - 5, class_="bound-text"))
+                    label_ends = left + len(text) * _LETTER_WIDTH + 8
+            if longest is not None:
+                y, begun, ended = scale(longest[1] - longest[0]), self.x(longest[0]), self.x(longest[1])
+                text = format_duration(longest[1] - longest[0])
+                self.parts.append(element("g", element("title", text=f"the longest I/O of this fault took {text}"),
+                    element("line", x1=begun, x2=max(ended, begun + 3), y1=y, y2=y, class_="stall"),
+                    element("circle", cx=max(ended, begun + 3), cy=y, r=2.5, class_="stall-end")))
+                x = max(ended, begun + 3) + 6
+                if x + len(text) * _LETTER_WIDTH < self.layout.width:
+                    self.parts.append(element("text", text=text, x=x, y=y + 4, class_="stall-text"))
+
+    def _throughput(self) -> None:
+        top, bottom = self._panel(self.layout.throughput_height, "throughput")
+        count = self.column_count // 2
+        own = [figures for figures in self.run.paths if figures.throughput_bytes]
+        if 0 < len(own) <= COLOURED_PATHS_MAX:
+            series = [(figures.path, path_throughput_columns(figures, self.start_ns, self.end_ns, count))
+                      for figures in own]
+            self.notes.append("Throughput is stacked by path, in the colours of the lanes below.")
+        else:
+            series = [(-1, throughput_columns(self.run.history, self.start_ns, self.end_ns, count))]
+        totals = [sum(values) for values in zip(*(values for _, values in series), strict=True)]
+        peak = max(totals, default=0.0)
+        if peak <= 0:
+            return
+        scale = Linear(0, peak * 1.04, bottom, top + 12)
+        self._tick(scale(peak), f"{format_size(round(peak))}/s")
+        width = (self.x.end - self.x.start) / count
+        base = [0.0] * count
+        for path, values in series:
+            level = [low + value for low, value in zip(base, values, strict=True)]
+            self.parts.append(element("path", d=_area(base, level, self.x.start, width, scale),
+                                      class_="flow" if path < 0 else f"flow path-{path % COLOURED_PATHS_MAX}"))
+            base = level
+
+    def _lanes(self) -> None:
+        names = [(figures.path, path_name(self.run, figures.path)) for figures in self.run.paths]
+        lanes = path_lanes(self.run.journal, self.start_ns, self.end_ns, names)
+        if len(lanes) > LANES_MAX:
+            self.notes.append(f"Only the first {LANES_MAX} of {len(lanes)} paths are drawn.")
+        coloured = 0 < sum(1 for figures in self.run.paths if figures.throughput_bytes) <= COLOURED_PATHS_MAX
+        for lane in lanes[:LANES_MAX]:
+            self._lane(lane, coloured=coloured)
+            if lane.is_cut_short:
+                self.notes.append(f"Path {lane.path} changed its state too often to draw all of it.")
+
+    def _lane(self, lane: Lane, *, coloured: bool) -> None:
+        height, name = self.layout.lane_height, f"path {lane.path}"
+        swatch = 13.0 if coloured else 0.0
+        if self.layout.names_above:
+            self.y += 14
+            x, y, room = self.x.start, self.y - 4, self.x.end - self.x.start
+        else:
+            x, y, room = 2.0, self.y + height - 5, self.x.start - 12
+        own_name = f" {lane.name}" if lane.name else ""
+        shown = _fit(name + own_name, room - swatch)
+        if coloured:
+            self.parts.append(element("rect", x=x, y=y - 8, width=9, height=9, rx=1.5,
+                                      class_=f"flow path-{lane.path % COLOURED_PATHS_MAX}"))
+        self.parts.append(element("text", element("title", text=name + own_name), text=shown, x=x + swatch, y=y,
+                                  class_="lane-name"))
+        for span in lane.spans:
+            left, right = self.x(span.start_ns), self.x(span.end_ns)
+            took = format_duration(span.end_ns - span.start_ns)
+            title = f"{name}: {span.label} for {took} from {self._clock(span.start_ns)}"
+            self.parts.append(element("rect", element("title", text=title), x=left, y=self.y,
+                                      width=max(right - left, 0.8), height=height, class_=f"lane {span.state}"))
+            if right - left > len(span.label) * _LETTER_WIDTH + 22:
+                self.parts.append(element("text", text=span.label, x=left + 7, y=self.y + height / 2 + 4,
+                                          class_=f"lane-text {span.state}-text"))
+        for mark in lane.marks:
+            text = f"{mark.kind}{': ' + mark.text if mark.text else ''}, {self._clock(mark.t_ns)}"
+            self.parts.append(element("path", element("title", text=f"{name} {text}"), d=_MARK_SHAPES[mark.kind],
+                                      transform=f"translate({self.x(mark.t_ns):.1f} {self.y + height / 2:.1f})",
+                                      class_=f"mark mark-{mark.kind.replace(' ', '-')}"))
+        self.y += height + 6
+
+    def _time_axis(self, top: float) -> None:
+        seconds = Linear(0, (self.end_ns - self.start_ns) / NS_PER_S, self.x.start, self.x.end)
+        for value in seconds.ticks(int((self.x.end - self.x.start) / 70)):
+            x = seconds(value)
+            self.parts.insert(0, element("line", x1=x, x2=x, y1=top, y2=self.y, class_="grid"))
+            anchor = "end" if x > self.x.end - 12 else "middle"
+            self.parts.append(element("text", text=f"{value:g} s", x=x, y=self.y + 13, text_anchor=anchor,
+                                      class_="tick"))
+        self.y += 18
+
+    def _clock(self, t_ns: int) -> str:
+        return f"at {(t_ns - self.start_ns) / NS_PER_S:.3f} s"
+
+
+def _latency_scale(medians: list[float], worsts: list[int], bottom: float, top: float) -> Logarithmic:
+    """From the power of ten below the fastest column's median to above the slowest I/O or bound."""
+    low = 1e3  # nothing that crosses a network is faster than a microsecond
+    fastest = min(medians, default=1e6)
+    while low * 10 <= fastest:
+        low *= 10
+    high = max([*worsts, low * 10])
+    return Logarithmic(low, high * 1.25, bottom, top)
+
+
+def _area(base: list[float], level: list[float], left: float, width: float, scale: Linear) -> str:
+    """The outline of a stepped band between two series; runs of equal value become one step."""
+    def edge(values: list[float]) -> list[tuple[float, float]]:
+        points: list[tuple[float, float]] = []
+        for index, value in enumerate(values):
+            y = scale(value)
+            if points and abs(points[-1][1] - y) < 0.05:
+                points[-1] = (left + (index + 1) * width, y)
+            else:
+                points += [(left + index * width, y), (left + (index + 1) * width, y)]
+        return points
+    return path_data(edge(level) + edge(base)[::-1]) + "Z"
+
+
+def _fit(text: str, room: float) -> str:
+    """The text, shortened in the middle if it needs more pixels than there are."""
+    length = max(int(room / _LETTER_WIDTH), 4)
+    if len(text) <= length:
+        return text
+    tail = (length - 1) // 2
+    return f"{text[:length - 1 - tail]}…{text[len(text) - tail:]}"
