@@ -1,0 +1,174 @@
+"""The table of all commands: CDB usage, what reservations and ALUA states let them through, and who does them.
+
+Everything that differs from command to command before it runs is a column here; REPORT SUPPORTED OPERATION CODES is
+made from the same rows. Sources: SPC-4 §6, table 66 and §5.15.2; SBC-3 §5, table 13.
+"""
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from mpio.model.task import Buffer
+from mpio.proto.scsi import cdb as cdbs
+from mpio.proto.scsi.cdb import Op
+from mpio.proto.scsi.sense import INVALID_FIELD_IN_CDB
+from mpio.target import block, mode, primary
+from mpio.target.nexus import Nexus
+from mpio.target.reservation import Access
+from mpio.target.response import Response, check, data_in
+from mpio.target.state import UnitState
+
+Handler = Callable[[UnitState, Nexus, bytes, Buffer], Response]
+
+
+class Reach(Enum):
+    """In which asymmetric access states a command works."""
+
+    MEDIUM = auto()
+    """Active only."""
+    STANDBY = auto()
+    """Also in standby."""
+    ALWAYS = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command.
+
+    Attributes:
+        opcode, action: operation code, and service action if it has them.
+        usage: CDB usage map (SPC-4 §6.34.3): opcode, then ones for the bits that count. As long as the CDB.
+        access: as persistent reservations see it.
+        reach: as ALUA sees it.
+        quiet: answered even if a unit attention is pending, which stays.
+        handler: does it.
+    """
+
+    opcode: int
+    action: int | None
+    usage: bytes
+    access: Access
+    reach: Reach
+    handler: Handler
+    quiet: bool = False
+
+
+def _row(
+    opcode: int, usage: str, access: Access, reach: Reach, handler: Handler, *, action: int | None = None,
+    quiet: bool = False,
+) -> Command:
+    return Command(opcode, action, bytes((opcode,)) + bytes.fromhex(usage), access, reach, handler, quiet)
+
+
+_FREE, _READ, _WRITE = Access.FREE, Access.READ, Access.WRITE
+_MEDIUM, _STANDBY, _ALWAYS = Reach.MEDIUM, Reach.STANDBY, Reach.ALWAYS
+
+_LBA_10 = "ffffffff 00 ffff 00"
+_LBA_12 = "ffffffff ffffffff 00 00"
+_LBA_16 = "ffffffffffffffff ffffffff 00 00"
+
+
+def report_supported_opcodes(unit: UnitState, _nexus: Nexus, cdb: bytes, _data: Buffer) -> Response:
+    """REPORT SUPPORTED OPERATION CODES."""
+    timeouts, option = bool(cdb[2] & 0x80), cdb[2] & 7
+    opcode, action = cdb[3], int.from_bytes(cdb[4:6], "big")
+    allocation = primary.allocation_32(cdb)
+    if option == 0:
+        return data_in(_all_opcodes(timeouts=timeouts), allocation)
+    has_actions = any(key[0] == opcode and key[1] is not None for key in COMMANDS)
+    if option > 3 or (option == 1 and has_actions) or (option == 2 and not has_actions):
+        return check(INVALID_FIELD_IN_CDB, descriptor=unit.descriptor_sense)
+    row = COMMANDS.get((opcode, action if has_actions else None))
+    if row is None or (option == 3 and not has_actions and action):
+        return data_in(bytes((0, 1, 0, 0)), allocation)  # not supported
+    usage = row.usage
+    if row.action is not None:
+        usage = usage[:1] + bytes((usage[1] & 0xE0 | row.action,)) + usage[2:]
+    head = struct.pack(">BBH", 0, 0x03 | (0x80 if timeouts else 0), len(usage))
+    return data_in(head + usage + (_NO_TIMEOUTS if timeouts else b""), allocation)
+
+
+_NO_TIMEOUTS = struct.pack(">H10x", 10)  # neither nominal nor recommended ones
+
+
+def _all_opcodes(*, timeouts: bool) -> bytes:
+    body = b""
+    for row in COMMANDS.values():
+        flags = (0x02 if timeouts else 0) | (0x01 if row.action is not None else 0)
+        body += struct.pack(">BxHxBH", row.opcode, row.action or 0, flags, len(row.usage))
+        body += _NO_TIMEOUTS if timeouts else b""
+    return struct.pack(">I", len(body)) + body
+
+
+_ROWS = (
+    _row(Op.TEST_UNIT_READY, "00000000 00", _FREE, _MEDIUM, primary.ready),
+    _row(Op.REQUEST_SENSE, "01 0000 ff 00", _FREE, _ALWAYS, primary.request_sense, quiet=True),
+    _row(Op.READ_6, "1fffff ff 00", _READ, _MEDIUM, block.read),
+    _row(Op.WRITE_6, "1fffff ff 00", _WRITE, _MEDIUM, block.write),
+    _row(Op.INQUIRY, "01 ff ffff 00", _FREE, _ALWAYS, primary.inquiry, quiet=True),
+    _row(Op.MODE_SELECT_6, "11 0000 ff 00", _WRITE, _STANDBY, mode.mode_select),
+    _row(Op.RESERVE_6, "01 000000 00", _WRITE, _STANDBY, primary.reserve_6),
+    _row(Op.RELEASE_6, "01 000000 00", _FREE, _STANDBY, primary.release_6),
+    _row(Op.MODE_SENSE_6, "08 ff ff ff 00", _READ, _STANDBY, mode.mode_sense),
+    _row(Op.START_STOP_UNIT, "01 00 00 f7 00", _FREE, _MEDIUM, primary.start_stop_unit),
+    _row(Op.PREVENT_ALLOW, "00 0000 03 00", _FREE, _MEDIUM, primary.prevent_allow),
+    _row(Op.READ_CAPACITY_10, "00 00000000 0000 00 00", _FREE, _STANDBY, primary.read_capacity_10),
+    _row(Op.READ_10, "f8" + _LBA_10, _READ, _MEDIUM, block.read),
+    _row(Op.WRITE_10, "f8" + _LBA_10, _WRITE, _MEDIUM, block.write),
+    _row(Op.WRITE_AND_VERIFY_10, "f6" + _LBA_10, _WRITE, _MEDIUM, block.write_and_verify),
+    _row(Op.VERIFY_10, "f6" + _LBA_10, _READ, _MEDIUM, block.verify),
+    _row(Op.PRE_FETCH_10, "02" + _LBA_10, _READ, _MEDIUM, block.pre_fetch),
+    _row(Op.SYNCHRONIZE_CACHE_10, "02" + _LBA_10, _WRITE, _MEDIUM, block.synchronize_cache),
+    _row(Op.WRITE_SAME_10, "f8" + _LBA_10, _WRITE, _MEDIUM, block.write_same),
+    _row(Op.UNMAP, "01 00000000 00 ffff 00", _WRITE, _MEDIUM, block.unmap),
+    _row(Op.MODE_SELECT_10, "11 00000000 00 ffff 00", _WRITE, _STANDBY, mode.mode_select),
+    _row(Op.MODE_SENSE_10, "18 ff ff 000000 ffff 00", _READ, _STANDBY, mode.mode_sense),
+    *(
+        _row(Op.PERSISTENT_RESERVE_IN, "1f 0000000000 ffff 00", _FREE, _STANDBY, primary.persistent_reserve_in,
+             action=action)
+        for action in range(4)
+    ),
+    *(
+        _row(Op.PERSISTENT_RESERVE_OUT, "1f ff 0000 ffffffff 00", _FREE, _STANDBY, primary.persistent_reserve_out,
+             action=action)
+        for action in range(7)
+    ),
+    _row(Op.READ_16, "f8" + _LBA_16, _READ, _MEDIUM, block.read),
+    _row(Op.COMPARE_AND_WRITE, "f8 ffffffffffffffff 000000 ff 00 00", _WRITE, _MEDIUM, block.compare_and_write),
+    _row(Op.WRITE_16, "f8" + _LBA_16, _WRITE, _MEDIUM, block.write),
+    _row(Op.WRITE_AND_VERIFY_16, "f6" + _LBA_16, _WRITE, _MEDIUM, block.write_and_verify),
+    _row(Op.VERIFY_16, "f6" + _LBA_16, _READ, _MEDIUM, block.verify),
+    _row(Op.PRE_FETCH_16, "02" + _LBA_16, _READ, _MEDIUM, block.pre_fetch),
+    _row(Op.SYNCHRONIZE_CACHE_16, "02" + _LBA_16, _WRITE, _MEDIUM, block.synchronize_cache),
+    _row(Op.WRITE_SAME_16, "f9" + _LBA_16, _WRITE, _MEDIUM, block.write_same),
+    _row(Op.SERVICE_ACTION_IN_16, "1f 0000000000000000 ffffffff 00 00", _FREE, _STANDBY, primary.read_capacity_16,
+         action=cdbs.SA_READ_CAPACITY_16),
+    _row(Op.REPORT_LUNS, "00 ff 000000 ffffffff 00 00", _FREE, _ALWAYS, primary.report_luns, quiet=True),
+    _row(Op.MAINTENANCE_IN, "ff 00000000 ffffffff 00 00", _FREE, _ALWAYS, primary.report_target_port_groups,
+         action=cdbs.SA_REPORT_TARGET_PORT_GROUPS),
+    _row(Op.MAINTENANCE_IN, "1f 87 ff ffff ffffffff 00 00", _READ, _STANDBY, report_supported_opcodes,
+         action=cdbs.SA_REPORT_SUPPORTED_OPCODES),
+    _row(Op.MAINTENANCE_OUT, "1f 00000000 ffffffff 00 00", _WRITE, _ALWAYS, primary.set_target_port_groups,
+         action=cdbs.SA_SET_TARGET_PORT_GROUPS),
+    _row(Op.READ_12, "f8" + _LBA_12, _READ, _MEDIUM, block.read),
+    _row(Op.WRITE_12, "f8" + _LBA_12, _WRITE, _MEDIUM, block.write),
+    _row(Op.WRITE_AND_VERIFY_12, "f6" + _LBA_12, _WRITE, _MEDIUM, block.write_and_verify),
+    _row(Op.VERIFY_12, "f6" + _LBA_12, _READ, _MEDIUM, block.verify),
+)
+
+COMMANDS: dict[tuple[int, int | None], Command] = {(row.opcode, row.action): row for row in _ROWS}
+"""Every command by (operation code, service action)."""
+
+_WITH_ACTIONS = frozenset(row.opcode for row in _ROWS if row.action is not None)
+
+
+def find(cdb: bytes) -> Command | None:
+    """The row of a CDB, None if the command is not known here."""
+    opcode = cdb[0]
+    return COMMANDS.get((opcode, cdb[1] & 0x1F if opcode in _WITH_ACTIONS else None))
+
+
+def knows_opcode(opcode: int) -> bool:
+    """Whether some command has this operation code: then it is the service action that is not known."""
+    return opcode in _WITH_ACTIONS or (opcode, None) in COMMANDS

@@ -1,0 +1,133 @@
+"""What one logical unit is and remembers: its store, name, mode settings, reservations, and unit attentions.
+
+Owns the state that command handlers work on. Which command may run when is `unit.py`'s business.
+"""
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from mpio.proto.scsi.inquiry import BlockLimits
+from mpio.proto.scsi.sense import Sense
+from mpio.target.nexus import Nexus, NexusKey, PortGroup
+from mpio.target.reservation import PersistentReservations
+from mpio.target.store import BlockStore
+
+BLOCK_SIZES = (512, 4096)
+TRANSFER_BYTES_MAX = 8 << 20  # one command's data are one copy in memory
+WRITE_SAME_BYTES_MAX = 32 << 20  # done while everybody waits
+UNMAP_BLOCKS_MAX = 1 << 20
+UNMAP_DESCRIPTORS_MAX = 256
+COMPARE_AND_WRITE_MAX = 255
+ATTENTIONS_MAX = 16  # distinct unit attentions queued for a nexus; one more adds nothing to what it has to re-read
+
+VENDOR = "MPIO"
+PRODUCT = "Virtual disk"
+REVISION = "0001"
+_NAA_HEAD = bytes.fromhex("602006d0")  # NAA 6, then a locally administered company id
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What a logical unit has to know of the target it is in.
+
+    Attributes:
+        name: the iSCSI target name. groups: all port groups, of other nodes too. explicit_alua: SET TPG is allowed.
+        luns: the 8-byte LUNs there are now.
+        groups_changed: called after SET TPG, with the nexus it came by; tells everybody else.
+        abort: called by PREEMPT AND ABORT with the unit and the nexuses whose tasks have to end.
+    """
+
+    name: str
+    groups: Sequence[PortGroup]
+    explicit_alua: bool
+    luns: Callable[[], Sequence[bytes]]
+    groups_changed: Callable[[Nexus], None]
+    abort: Callable[["UnitState", Sequence[NexusKey]], None]
+
+
+def derive_naa(target_name: str, number: int) -> bytes:
+    """A 16-byte NAA-6 name that stays the same for a target name and LUN."""
+    return _NAA_HEAD + hashlib.sha256(f"{target_name}\0{number}".encode()).digest()[:12]
+
+
+class UnitState:
+    """State of a logical unit.
+
+    Args:
+        device: the target around it. number: its LUN. store: its blocks.
+        block_size: 512 or 4096.
+        naa: its 16-byte NAA-6 name; by default made of target name and LUN. Nodes that serve one store give the same.
+        read_only: refuse writes, whatever the store allows.
+
+    Raises:
+        ValueError: the store is not a whole number of blocks, or an argument is out of range.
+    """
+
+    def __init__(
+        self, device: Device, number: int, store: BlockStore, *, block_size: int = 512, naa: bytes | None = None,
+        read_only: bool = False,
+    ) -> None:
+        if block_size not in BLOCK_SIZES:
+            raise ValueError(f"expected a block size of 512 or 4096 bytes, found {block_size}")
+        if store.size_bytes < block_size or store.size_bytes % block_size:
+            raise ValueError(f"{store.size_bytes} bytes are not a whole number of blocks of {block_size}")
+        if naa is not None and (len(naa) != 16 or naa[0] >> 4 != 6):
+            raise ValueError(f"expected an NAA name of 16 bytes that starts with 6, found {naa.hex()}")
+        self.device = device
+        self.number = number
+        self.store = store
+        self.block_size = block_size
+        self.blocks = store.size_bytes // block_size
+        self.naa = naa or derive_naa(device.name, number)
+        self.write_protected = read_only or not store.writable
+        self.software_write_protect = False  # SWP of the control mode page
+        self.descriptor_sense = False  # D_SENSE of the control mode page
+        self.reservations = PersistentReservations()
+        self.reserved_by: Nexus | None = None  # RESERVE(6)
+        self.limits = BlockLimits(
+            compare_and_write_max=COMPARE_AND_WRITE_MAX, optimal_granularity=4096 // block_size,
+            transfer_max=TRANSFER_BYTES_MAX // block_size, transfer_optimal=0, unmap_max=UNMAP_BLOCKS_MAX,
+            unmap_descriptors_max=UNMAP_DESCRIPTORS_MAX, unmap_granularity=4096 // block_size,
+            write_same_max=WRITE_SAME_BYTES_MAX // block_size,
+        )
+        self.attentions: dict[Nexus, deque[Sense]] = {}
+        """Unit attentions by attached nexus, oldest first."""
+        self.watched: set[Nexus] = set()
+        """Nexuses on which a command may meet an obstacle: attention, reservation, ALUA state. All others go fast."""
+
+    @property
+    def serial(self) -> str:
+        """Unit serial number: the part of the NAA name that is its own."""
+        return self.naa.hex()[8:]
+
+    @property
+    def is_write_protected(self) -> bool:
+        """Whether the medium can't be written now."""
+        return self.write_protected or self.software_write_protect
+
+    def attach(self, nexus: Nexus, attention: Sense) -> None:
+        """A nexus begins; its first command meets `attention`."""
+        self.attentions[nexus] = deque((attention,))
+        self.watched.add(nexus)
+
+    def detach(self, nexus: Nexus) -> None:
+        """A nexus is lost: RESERVE(6) goes with it, registrations stay."""
+        self.attentions.pop(nexus, None)
+        self.watched.discard(nexus)
+        if self.reserved_by is nexus:
+            self.reserved_by = None
+
+    def watch_all(self) -> None:
+        """Something changed that may concern any nexus: look again before the next command of each."""
+        self.watched.update(self.attentions)
+
+    def attention(self, sense: Sense, *, but: Nexus | None = None, only: NexusKey | None = None) -> None:
+        """Queue a unit attention for all attached nexuses, or all but one, or those of one key."""
+        for nexus, queue in self.attentions.items():
+            if nexus is but or (only is not None and nexus.key != only):
+                continue
+            if sense not in queue and len(queue) < ATTENTIONS_MAX:
+                queue.append(sense)
+            self.watched.add(nexus)
