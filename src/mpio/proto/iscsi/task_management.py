@@ -1,0 +1,210 @@
+"""Task management requests of the initiator, and what is done about tasks that are not answered in time.
+
+A task that times out is aborted; if that does not settle it, its logical unit is reset; if that fails too, the
+connection is given up (as the Linux SCSI error handler does with abort_timeout and lu_reset_timeout).
+"""
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Protocol
+
+from mpio.errors import RemoteProtocolError
+from mpio.model.settings import Settings
+from mpio.model.task import Outcome, Task
+from mpio.proto.iscsi.initiator_events import ConnectionEvent, LunReset, TaskAborted, TaskTimedOut
+from mpio.proto.iscsi.pdu import (
+    NO_TAG,
+    TaskFunction,
+    TaskResponse,
+    serial_before,
+    task_management_request,
+)
+from mpio.units import seconds
+
+ABSENT_WAIT_NS = 1_000_000_000
+"""After "task does not exist": its status may be on the way still (RFC 7143 §11.6.1)."""
+
+_OF_LUN = {TaskFunction.ABORT_TASK_SET, TaskFunction.CLEAR_TASK_SET, TaskFunction.LOGICAL_UNIT_RESET}
+_OF_TARGET = {TaskFunction.TARGET_WARM_RESET, TaskFunction.TARGET_COLD_RESET}
+
+Answered = Callable[[int | None], None]
+
+
+class Nexus(Protocol):
+    """What task management needs of its connection."""
+
+    tasks: dict[int, Task]
+    cmd_sn: int
+    exp_stat_sn: int
+
+    def new_tag(self) -> int:
+        """An ITT that is not in use."""
+
+    def release_tag(self, itt: int) -> None:
+        """The ITT may be used again."""
+
+    def send(self, header: bytes) -> None:
+        """Queue a PDU without data."""
+
+    def end_task(self, task: Task, outcome: Outcome) -> None:
+        """Take a task out and call its on_done."""
+
+    def watch(self, deadline_ns: int) -> None:
+        """Call `expired` for tasks with this deadline when it has passed."""
+
+    def report(self, event: ConnectionEvent) -> None:
+        """Queue an event."""
+
+    def lose(self, cause: str) -> None:
+        """End the connection."""
+
+
+class _Stage(Enum):
+    """What was last done about a task that timed out."""
+
+    ABORT_SENT = 0
+    AWAITING_STATUS = 1
+    RESET_SENT = 2
+
+
+class _Request:
+    """A request that is not answered yet."""
+
+    __slots__ = ("cmd_sn", "deadline_ns", "function", "lun", "on_done", "referenced_tag")
+
+    def __init__(self, function: TaskFunction, lun: bytes, referenced_tag: int, cmd_sn: int, deadline_ns: int | None,
+                 on_done: Answered) -> None:
+        self.function = function
+        self.lun = lun
+        self.referenced_tag = referenced_tag
+        self.cmd_sn = cmd_sn
+        self.deadline_ns = deadline_ns
+        self.on_done = on_done
+
+    def covers(self, task: Task) -> bool:
+        """Whether the function ends the task (which must have come before it, §4.2.3.3)."""
+        if self.function is TaskFunction.ABORT_TASK:
+            return task.itt == self.referenced_tag
+        if not serial_before(task.cmd_sn, self.cmd_sn):
+            return False
+        return self.function in _OF_TARGET or (self.function in _OF_LUN and bytes(task.lun) == self.lun)
+
+
+class TaskManagement:
+    """Outstanding requests and the escalation of one connection."""
+
+    def __init__(self, nexus: Nexus, settings: Settings) -> None:
+        self._nexus = nexus
+        self._abort_timeout_ns = seconds(settings.abort_timeout)
+        self._reset_timeout_ns = seconds(settings.lu_reset_timeout)
+        self._requests: dict[int, _Request] = {}
+        self._stages: dict[int, _Stage] = {}  # by ITT of the task
+        self._resets: dict[bytes, int] = {}  # deadline of a reset that is under way, by LUN
+        self._now = 0
+
+    def request(self, function: TaskFunction, lun: bytes, task: Task | None, on_done: Answered, now: int) -> None:
+        """Send a request for a caller; unanswered for its timeout it ends the connection."""
+        timeout = self._abort_timeout_ns if function is TaskFunction.ABORT_TASK else self._reset_timeout_ns
+        self._send(function, lun, task, on_done, now + timeout)
+
+    def _send(self, function: TaskFunction, lun: bytes, task: Task | None, on_done: Answered,
+              deadline_ns: int | None) -> None:
+        nexus = self._nexus
+        tag = nexus.new_tag()
+        referenced, ref_cmd_sn = (NO_TAG, 0) if task is None else (task.itt, task.cmd_sn)
+        self._requests[tag] = _Request(function, bytes(lun), referenced, nexus.cmd_sn, deadline_ns, on_done)
+        nexus.send(task_management_request(function, lun, tag, referenced, nexus.cmd_sn, nexus.exp_stat_sn, ref_cmd_sn))
+
+    def owns(self, tag: int) -> bool:
+        """Whether the ITT is that of an outstanding request."""
+        return tag in self._requests
+
+    def answered(self, tag: int, response: int, now: int) -> None:
+        """A request was answered (or rejected: TaskResponse.REJECTED). Raises RemoteProtocolError for no request."""
+        request = self._requests.pop(tag, None)
+        if request is None:
+            raise RemoteProtocolError(f"task management response with the unknown tag {tag:#010x}",
+                                      clause="RFC 7143 §11.6")
+        self._now = now
+        self._nexus.release_tag(tag)
+        if response == TaskResponse.FUNCTION_COMPLETE:
+            tasks = self._nexus.tasks
+            for task in [task for task in tasks.values() if request.covers(task)]:
+                if tasks.get(task.itt) is task:
+                    self._nexus.end_task(task, Outcome.ABORTED)
+        request.on_done(response)
+
+    def forget(self, tag: int) -> None:
+        """The task with this ITT has ended."""
+        if self._stages:
+            self._stages.pop(tag, None)
+
+    def ended(self) -> None:
+        """The connection has ended: nobody will answer."""
+        requests, self._requests = self._requests, {}
+        self._stages.clear()
+        self._resets.clear()
+        for request in requests.values():
+            request.on_done(None)
+
+    # --- time
+
+    def next_deadline(self) -> int | None:
+        """The earliest deadline of a request. Those of tasks are watched by the connection."""
+        return min((r.deadline_ns for r in self._requests.values() if r.deadline_ns is not None), default=None)
+
+    def handle_timer(self, now: int) -> None:
+        """Give up the connection if a request is overdue."""
+        for request in self._requests.values():
+            if request.deadline_ns is not None and now >= request.deadline_ns:
+                self._nexus.lose(f"{request.function.name.replace('_', ' ')} was not answered in time")
+                return
+
+    def expired(self, task: Task, now: int) -> None:
+        """The task's deadline has passed: the next step."""
+        self._now = now
+        stage = self._stages.get(task.itt)
+        if stage is None:
+            self._nexus.report(TaskTimedOut(task.cdb[0]))
+            self._set(task, _Stage.ABORT_SENT, now + self._abort_timeout_ns)
+            tag = task.itt
+            self._send(TaskFunction.ABORT_TASK, task.lun, task, lambda response: self._aborted(task, tag, response),
+                       None)
+        else:
+            self._reset(task, now)
+
+    def _set(self, task: Task, stage: _Stage, deadline_ns: int) -> None:
+        self._stages[task.itt] = stage
+        task.deadline_ns = deadline_ns
+        self._nexus.watch(deadline_ns)
+
+    def _aborted(self, task: Task, tag: int, response: int | None) -> None:
+        """ABORT TASK was answered. With response 0 the task has ended already."""
+        if response is None:
+            return
+        self._nexus.report(TaskAborted(response))
+        if self._nexus.tasks.get(tag) is not task or self._stages.get(tag) is not _Stage.ABORT_SENT:
+            return  # its status came meanwhile, or the answer came too late
+        if response == TaskResponse.TASK_DOES_NOT_EXIST:
+            self._set(task, _Stage.AWAITING_STATUS, self._now + min(ABSENT_WAIT_NS, self._abort_timeout_ns))
+        else:
+            self._reset(task, self._now)
+
+    def _reset(self, task: Task, now: int) -> None:
+        lun = bytes(task.lun)
+        if lun in self._resets:
+            # It may cover this task too; if not, the task is looked at again when that reset's time is over.
+            self._set(task, _Stage.RESET_SENT, max(self._resets[lun], now + 1))
+            return
+        deadline_ns = self._resets[lun] = now + self._reset_timeout_ns
+        self._set(task, _Stage.RESET_SENT, deadline_ns)
+        self._send(TaskFunction.LOGICAL_UNIT_RESET, lun, None, lambda response: self._lun_reset(lun, response),
+                   deadline_ns)
+
+    def _lun_reset(self, lun: bytes, response: int | None) -> None:
+        if response is None:
+            return
+        self._resets.pop(lun, None)
+        self._nexus.report(LunReset(response))
+        if response != TaskResponse.FUNCTION_COMPLETE:
+            self._nexus.lose(f"LOGICAL UNIT RESET after a timeout of a task was answered {response}")
