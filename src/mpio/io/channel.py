@@ -1,7 +1,7 @@
 """One connected TCP socket around one protocol engine of either role.
 
-Owns: reading into the engine's own buffer, gathering its output into few system calls, its one timer, and the end of the
-connection. Knows nothing of iSCSI. The engine is told of bytes and time, and is asked for bytes and deadlines.
+Owns: reading into the engine's own buffer, gathering its output into few system calls, its one timer, and the end
+of the connection. Knows nothing of iSCSI. The engine is told of bytes and time, and is asked for bytes and deadlines.
 """
 
 import asyncio
@@ -14,13 +14,14 @@ from typing import Generic, Protocol, TypeVar
 from mpio.model.task import Buffer
 from mpio.units import NS_PER_S
 
+FINISH_S = 2.0  # for a peer to take the last words of a connection
 IOV_MAX = 512  # buffers a sendmsg call; the kernel takes 1024
 _LINGER_ABORT = struct.pack("ii", 1, 0)
 
-E = TypeVar("E", covariant=True)
+E_co = TypeVar("E_co", covariant=True)
 
 
-class Engine(Protocol[E]):
+class Engine(Protocol[E_co]):
     """What a channel needs of a protocol engine; `InitiatorConnection` and `TargetConnection` have it."""
 
     wake: Callable[[], None] | None
@@ -43,7 +44,7 @@ class Engine(Protocol[E]):
     def next_deadline(self) -> int | None:
         """When to call `handle_timer`, in ns, or None."""
 
-    def next_event(self) -> E | None:
+    def next_event(self) -> E_co | None:
         """The next thing that happened, or None."""
 
 
@@ -52,6 +53,9 @@ T = TypeVar("T")
 
 class Channel(Generic[T]):
     """Moves bytes, time and events between a socket and an engine until `close`.
+
+    Attributes:
+        closed: whether the socket is closed. on_close: called once when it is.
 
     Args:
         sock: connected and non-blocking; the channel owns it from now on.
@@ -71,6 +75,7 @@ class Channel(Generic[T]):
     ) -> None:
         self.engine = engine
         self.closed = False
+        self.on_close: Callable[[], object] | None = None
         self._sock = sock
         self._fd = sock.fileno()
         self._clock = clock
@@ -81,6 +86,8 @@ class Channel(Generic[T]):
         self._blocked = False  # the socket's send buffer is full; a writer callback is registered
         self._busy = False  # inside an engine call, whose output is flushed at its end
         self._flush_scheduled = False
+        self._finishing = False
+        self._finish_timer: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
         engine.wake = self._wake
@@ -97,7 +104,18 @@ class Channel(Generic[T]):
         self._busy = False
         if not self.closed:
             self._flush()
+        if not self.closed:
             self._arm()
+
+    def finish(self) -> None:
+        """Read nothing more; close once everything that is ready has been sent, or after FINISH_S."""
+        if self.closed or self._finishing:
+            return
+        self._finishing = True
+        self._loop.remove_reader(self._fd)
+        self._finish_timer = self._loop.call_later(FINISH_S, self.close)
+        if not self._busy:
+            self._flush()
 
     def close(self, *, abort: bool = True) -> None:
         """Close the socket; `abort` throws away what was not sent yet, so that none of it can arrive later."""
@@ -105,8 +123,9 @@ class Channel(Generic[T]):
             return
         self.closed = True
         self.engine.wake = None
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._finish_timer):
+            if timer is not None:
+                timer.cancel()
         self._loop.remove_reader(self._fd)
         if self._blocked:
             self._loop.remove_writer(self._fd)
@@ -115,6 +134,8 @@ class Channel(Generic[T]):
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ABORT)
         self._sock.close()
         self._unsent.clear()
+        if self.on_close is not None:
+            self.on_close()
 
     def _readable(self) -> None:
         engine = self.engine
@@ -146,8 +167,7 @@ class Channel(Generic[T]):
     def _flush_soon(self) -> None:
         self._flush_scheduled = False
         if not self.closed:
-            self._flush()
-            self._arm()
+            self.pump()
 
     def _flush(self) -> None:
         if self._blocked:
@@ -171,6 +191,8 @@ class Channel(Generic[T]):
                 self._loop.add_writer(self._fd, self._writable)
                 return
         self._unsent = []
+        if self._finishing:
+            self.close(abort=False)
 
     def _send_failed(self, cause: str) -> None:
         if not self.closed:

@@ -1,0 +1,94 @@
+"""The software target on real sockets: listens on its portals and gives each connection to a protocol engine.
+
+What is served is the node's business (`target.node`); what is understood, the protocol engine's (`proto.iscsi.target`).
+"""
+
+import asyncio
+import contextlib
+import secrets
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+
+from mpio.errors import InputError
+from mpio.io import net
+from mpio.io.channel import Channel
+from mpio.model.address import Portal
+from mpio.proto.iscsi.target import ConnectionEnded, TargetConnection, TargetEvent
+from mpio.proto.iscsi.target_login import LoginAcceptor, TargetParams
+
+CONNECTIONS_MAX = 256  # at a time; more are accepted and closed at once, so that the backlog does not fill
+
+
+class TargetServer:
+    """Serves a node on its portals until `close`.
+
+    Args:
+        node: decides who may log in, and gets the sessions.
+        params: template for each connection; portal, group and challenge are filled in.
+        clock: time in ns.
+    """
+
+    def __init__(self, node: LoginAcceptor, params: TargetParams, clock: Callable[[], int]) -> None:
+        self._node = node
+        self._params = params
+        self._clock = clock
+        self._listeners: dict[int, socket.socket] = {}
+        self._channels: dict[Channel[TargetEvent], TargetConnection] = {}
+
+    def listen(self, portal: Portal, tpgt: int) -> Portal:
+        """Open one portal and return its address, with the port that was picked for 0. Raises InputError."""
+        sock = net.listen(portal)
+        bound = net.local_portal(sock)
+        self._listeners[sock.fileno()] = sock
+        asyncio.get_running_loop().add_reader(sock.fileno(), self._accept, sock, tpgt)
+        return bound
+
+    def close(self) -> None:
+        """Stop listening and end all connections."""
+        loop = asyncio.get_running_loop()
+        for fd, sock in self._listeners.items():
+            loop.remove_reader(fd)
+            sock.close()
+        self._listeners.clear()
+        for channel, connection in list(self._channels.items()):
+            connection.close("the target is shutting down")
+            channel.close()
+        self._channels.clear()
+
+    def _accept(self, listener: socket.socket, tpgt: int) -> None:
+        try:
+            sock, _ = listener.accept()
+        except OSError:
+            return  # the peer was gone before we looked, or no descriptors are left: both pass
+        if len(self._channels) >= CONNECTIONS_MAX:
+            sock.close()
+            return
+        net.tune(sock)
+        # The address that the connection came in on is what discovery must name (RFC 7143 §4.3)
+        params = replace(
+            self._params, portal=net.local_portal(sock), tpgt=tpgt, challenge_seed=secrets.token_bytes(32)
+        )
+        connection = TargetConnection(params, self._node, self._clock())
+
+        def on_event(event: TargetEvent) -> None:
+            if isinstance(event, ConnectionEnded):
+                channel.finish()
+
+        channel: Channel[TargetEvent] = Channel(sock, connection, self._clock, on_event)
+        self._channels[channel] = connection
+        channel.on_close = lambda: self._channels.pop(channel, None)
+        channel.pump()
+
+
+def check_exposure(portal: Portal, *, guarded: bool) -> None:
+    """Refuse to serve beyond loopback without CHAP or a list of allowed initiators. Raises InputError."""
+    with contextlib.suppress(OSError):
+        addresses = {str(info[4][0]) for info in socket.getaddrinfo(portal.host, portal.port)}
+        if guarded or all(address.startswith("127.") or address == "::1" for address in addresses):
+            return
+        raise InputError(
+            "--portal",
+            f"{portal} is not loopback: anybody who can reach it could overwrite the LUNs. Give --chap FILE or --allow "
+            "INITIATOR-NAME, or listen on 127.0.0.1",
+        )
