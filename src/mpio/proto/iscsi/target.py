@@ -1,53 +1,216 @@
-"""One connection of the target role, which is one session (MaxConnections 1, error recovery level 0)."""
+"""The target's end of a connection, which is one session: MaxConnections 1, error recovery level 0 (RFC 7143).
 
-from collections.abc import Callable, Sequence
+Owns: PDUs, sequence numbers, the command window, write data on their way in, read data on their way out, timers.
+Knows nothing of logical units. Commands go to the node by callbacks when all their data are there, and it answers by
+`complete`, from inside the callback or later.
+"""
 
-from mpio.model.task import Buffer
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from struct import Struct
+
+from mpio.errors import LocalProtocolError, RemoteProtocolError
+from mpio.model.task import Buffer, Status, lun_number
+from mpio.proto.iscsi import pdu
+from mpio.proto.iscsi.keepalive import Keepalive, Verdict
 from mpio.proto.iscsi.negotiation import SessionParams
-from mpio.proto.iscsi.target_login import LoginAcceptor, TargetParams
+from mpio.proto.iscsi.pdu import (
+    NO_LUN,
+    NO_TAG,
+    Fields,
+    LogoutReason,
+    LogoutResponse,
+    Opcode,
+    RejectReason,
+    RequestHeader,
+    TaskFunction,
+    TaskResponse,
+)
+from mpio.proto.iscsi.stream import PduReceiver, PduSender
+from mpio.proto.iscsi.target_login import LoginAcceptor, TargetLogin, TargetParams
+from mpio.proto.iscsi.target_state import TRANSITIONS, ConnectionEnded, Input, SessionOpened, State, TargetEvent
+from mpio.proto.iscsi.target_task import (
+    DATA_DIGEST_ERROR,
+    NO_SEQUENCE,
+    TASK_SET_FULL,
+    TRANSFER_TOO_LONG,
+    UNEXPECTED_UNSOLICITED_DATA,
+    Failure,
+    TargetTask,
+)
+from mpio.proto.iscsi.target_text import TextAnswers
+from mpio.units import seconds
 
+OUTPUT_BYTES_MAX = 64 << 20  # answers that wait to be sent; past it, further commands wait
+ANSWERS_MAX = 4096  # answers outside of the command window that wait to be sent; past it, the peer does not read
+EARLY_MAX_BYTES = 1 << 20  # commands that came before their turn
 
-class TargetTask:
-    """A SCSI command as the target sees it.
-
-    Attributes:
-        connection: where the answer goes, by `connection.complete(task, …)`.
-        lun: the 8 LUN bytes. cdb: 16 bytes (or more, from an AHS); shorter CDBs have zeros behind them.
-        is_read, is_write: direction flags of the command; both may be off.
-        expected_length: Expected Data Transfer Length, bytes the initiator is ready to move.
-        data: all write data, `expected_length` bytes. Valid until the task is completed.
-        itt: initiator task tag. attribute: task attribute (SAM-5).
-        context: the node's own.
-    """
-
-    __slots__ = ("attribute", "cdb", "connection", "context", "data", "expected_length", "is_read", "is_write", "itt", "lun")
+_MASK = pdu.SERIAL_MASK
+_HALF = pdu.SERIAL_HALF
+_HEADER = pdu.RESPONSE.pack
+_SCSI_COMMAND = int(Opcode.SCSI_COMMAND)
+_SCSI_DATA_OUT = int(Opcode.SCSI_DATA_OUT)
+_SCSI_DATA_IN = int(Opcode.SCSI_DATA_IN)
+_SCSI_RESPONSE = int(Opcode.SCSI_RESPONSE)
+_FINAL, _WRITE = pdu.FINAL, pdu.WRITE
+_LAST_DATA_IN = pdu.FINAL | pdu.DATA_IN_STATUS
 
 
 class TargetConnection:
-    """The target's end of one connection.
+    """The target role on one connection.
 
-    The node gets commands by `on_command` and answers with `complete`, at once or later. After `close` or a task
-    management function, answers to tasks that are gone are ignored.
+    The node sets the callbacks in `LoginAcceptor.open_session`. Answers to tasks that are gone, because the connection
+    ended or a task management function ended them, are ignored.
 
     Attributes:
-        negotiated: after login.
-        on_command: called with each task when all its write data is there, from inside `receive_done`.
-        on_task_management: called with function (RFC 7143 §11.5.1), LUN, the referenced task (ABORT TASK, if it is with
-            the node), and `respond`, to be called once with a response code, at once or later. This connection's own tasks
-            that the function ends are dropped when `respond(0)` is called; those of other sessions are the
-            node's to end, by `abort_tasks` of their connections.
-        on_closed: called once when the connection ends, however that comes, with the cause.
-        wake: called when there is something to send and there was nothing before.
+        params: as given. state: see TRANSITIONS. negotiated: after login.
+        on_command: called with each task when all its write data is there.
+        on_task_management: called with function, LUN, the referenced task (ABORT TASK of a task that is with the
+            node; else None), and `respond`, to be called once with a TaskResponse, at once or later. Tasks of this
+            connection that the function ends are dropped when FUNCTION_COMPLETE is given to it; those of other sessions
+            are the node's to end, by `abort_tasks` of their connections.
+        on_closed: called once with the connection and the cause when a session ends, however that comes.
+        wake: called when there is something to send, or an event, and there was nothing before.
     """
 
-    negotiated: SessionParams
-    on_command: Callable[[TargetTask], None]
-    on_task_management: Callable[[int, bytes, TargetTask | None, Callable[[int], None]], None]
-    on_closed: Callable[["TargetConnection", str], None] | None
-    wake: Callable[[], None] | None
-
     def __init__(self, params: TargetParams, acceptor: LoginAcceptor, now: int) -> None:
-        raise NotImplementedError
+        self.params = params
+        self.state = State.LOGIN
+        self.negotiated: SessionParams | None = None
+        self.on_command: Callable[[TargetTask], None] = _no_node
+        self.on_task_management: Callable[[int, bytes, TargetTask | None, Callable[[int], None]], None] = _no_node
+        self.on_closed: Callable[[TargetConnection, str], None] | None = None
+        self._acceptor = acceptor
+        self._login: TargetLogin | None = TargetLogin(params, acceptor, self._open_session)
+        self._events: deque[TargetEvent] = deque()
+        self._sender = PduSender()
+        self._receiver = PduReceiver(
+            pdu.REQUEST, self._on_pdu, self._landing, self._on_landed, self._on_data_digest_error
+        )
+        self._put, self._put_data = self._sender.put, self._sender.put_data
+        self._handlers: Mapping[int, Callable[[RequestHeader, memoryview], None]] = {
+            Opcode.NOP_OUT: self._on_nop_out,
+            Opcode.SCSI_COMMAND: self._begin_command,
+            Opcode.TASK_MANAGEMENT_REQUEST: self._on_task_management,
+            Opcode.TEXT_REQUEST: self._on_text,
+            Opcode.LOGOUT_REQUEST: self._on_logout,
+        }
+
+        self._stat_sn = 0
+        self._exp_cmd_sn = 0
+        self._max_cmd_sn = 0
+        self._early: dict[int, tuple[Fields, bytes] | None] = {}  # by CmdSN; None: taken as received and aborted
+        self._early_bytes = 0
+        self._tasks: dict[int, TargetTask] = {}
+        self._immediate_count = 0
+        self._deferred: deque[TargetTask] = deque()  # wait for output to drain
+        self._gather_bytes = 0
+        self._next_ttt = 1
+        self._unsent_bytes = 0
+        self._unsent_answers = 0
+        self._segment_max = pdu.DEFAULT_DATA_SEGMENT  # that the initiator takes
+        self._data_in_max = pdu.DEFAULT_DATA_SEGMENT
+        self._cid = 0
+
+        self._texts: TextAnswers | None = None
+        self._burst_max = 0
+        self._first_burst_max = 0
+        self._initial_r2t = True
+        self._is_discovery = False
+        self._immediate_max = 0  # bytes of immediate data in one command
+        self._managing = 0  # task management functions without an answer
+
+        self._login_deadline = now + seconds(params.login_timeout)
+        self._keepalive = Keepalive(seconds(params.nop_in_interval), seconds(params.nop_in_timeout))
+
+    @property
+    def wake(self) -> Callable[[], None] | None:
+        """See the class."""
+        return self._sender.wake
+
+    @wake.setter
+    def wake(self, wake: Callable[[], None] | None) -> None:
+        self._sender.wake = wake
+
+    @property
+    def in_flight(self) -> int:
+        """Commands that are gathered or executed."""
+        return len(self._tasks)
+
+    # --- input
+
+    def receive_buffer(self) -> memoryview:
+        """Where the next bytes are to be read into; never empty."""
+        return self._receiver.receive_buffer()
+
+    def receive_done(self, count: int, now: int) -> None:
+        """`count` bytes were put there."""
+        self._keepalive.received(now)
+        try:
+            self._receiver.receive_done(count)
+        except RemoteProtocolError as error:
+            self._end(Input.ENDED, str(error))
+
+    def receive(self, data: Buffer, now: int) -> None:
+        """Take bytes that are already in memory."""
+        view = memoryview(data)
+        while view and self.state in (State.LOGIN, State.FULL_FEATURE):
+            room = self.receive_buffer()
+            count = min(len(room), len(view))
+            room[:count] = view[:count]
+            view = view[count:]
+            self.receive_done(count, now)
+
+    def receive_eof(self, now: int, cause: str = "closed by the peer") -> None:  # noqa: ARG002 - as in the initiator
+        """The TCP connection ended."""
+        self._end(Input.ENDED, cause)
+
+    def close(self, cause: str = "closed by the target") -> None:
+        """End the connection at once: no task of it is executed or answered any more, nothing more is sent."""
+        self._end(Input.ENDED, cause)
+
+    # --- output
+
+    def data_to_send(self) -> list[Buffer]:
+        """Everything that is ready to be sent, handed over once."""
+        pieces = self._sender.drain()
+        self._unsent_bytes = 0
+        self._unsent_answers = 0
+        if self._deferred:
+            while self._deferred and self._unsent_bytes <= OUTPUT_BYTES_MAX:
+                task = self._deferred.popleft()
+                if self._tasks.get(task.itt) is task:
+                    self._dispatch(task)
+            pieces += self._sender.drain()
+        return pieces
+
+    def next_event(self) -> TargetEvent | None:
+        """The next thing that happened, or None."""
+        return self._events.popleft() if self._events else None
+
+    # --- time
+
+    def next_deadline(self) -> int | None:
+        """When to call `handle_timer`, in ns, or None."""
+        if self.state is State.LOGIN:
+            return self._login_deadline
+        return self._keepalive.next_deadline() if self.state is State.FULL_FEATURE else None
+
+    def handle_timer(self, now: int) -> None:
+        """Do what is due. Early and repeated calls do nothing."""
+        if self.state is State.LOGIN:
+            if now >= self._login_deadline:
+                self._end(Input.ENDED, "login was not completed in time")
+        elif self.state is State.FULL_FEATURE:
+            verdict = self._keepalive.check(now)
+            if verdict is Verdict.PING:
+                self._put(
+                    pdu.nop_in(NO_LUN, NO_TAG, self._new_ttt(), self._stat_sn, self._exp_cmd_sn, self._max_cmd_sn)
+                )
+            elif verdict is Verdict.DEAD:
+                self._end(Input.ENDED, "the initiator does not answer")
+
+    # --- for the node
 
     def complete(
         self,
@@ -60,22 +223,578 @@ class TargetConnection:
         """Answer a task.
 
         Args:
+            task: as it came by `on_command`.
             status: SCSI status.
-            data: for the initiator; what is more than it expects is cut and reported as overflow. Not copied if long:
-                it must not change until it is sent (or may, as a read that runs beside a write may see either).
+            data: for the initiator; what is more than it expects is cut and reported as overflow. Long data are not
+                copied and must stay where they are until they are sent. Several buffers are joined.
             sense: for CHECK CONDITION.
-            length: bytes that the CDB asks to move, for the residual; default: `len(data)`, or all of a write.
+            length: bytes that the CDB asks to move, for the residual (§11.4.5); by default `len(data)`, or all of the
+                expected length where only write data were asked for.
         """
-        raise NotImplementedError
+        tasks = self._tasks
+        itt = task.itt
+        if tasks.get(itt) is not task:
+            return
+        del tasks[itt]
+        if task.immediate or task.gathered is not None:
+            self._forget(task)
+        if not task.immediate:
+            self._max_cmd_sn = (self._max_cmd_sn + 1) & _MASK
+        if not isinstance(data, bytes | bytearray | memoryview):
+            data = b"".join(data)
+        count = len(data)
+        stat_sn = self._stat_sn
+        if status == 0 and (
+            count == task.expected_length <= self._data_in_max and task.is_read and length is None and count
+        ):
+            # The usual read: one Data-In with the status in it.
+            self._stat_sn = (stat_sn + 1) & _MASK
+            self._unsent_bytes += count
+            self._put_data(
+                _HEADER(_SCSI_DATA_IN, _LAST_DATA_IN, 0, 0, count, NO_LUN, itt, NO_TAG, stat_sn, self._exp_cmd_sn,
+                        self._max_cmd_sn, 0, 0, 0),
+                data if not self._sender.data_digest else bytes(data),
+            )  # fmt: skip
+        elif status == 0 and not count and length is None and task.is_write:
+            self._stat_sn = (stat_sn + 1) & _MASK
+            self._unsent_bytes += pdu.BHS_BYTES
+            self._put(
+                _HEADER(_SCSI_RESPONSE, _FINAL, 0, 0, 0, NO_LUN, itt, 0, stat_sn, self._exp_cmd_sn, self._max_cmd_sn,
+                        task.pdus_sent, 0, 0)
+            )  # fmt: skip
+        else:
+            self._answer(task, status, memoryview(data), sense, length)
+
+    def _answer(self, task: TargetTask, status: int, data: memoryview, sense: bytes, length: int | None) -> None:
+        """Data-In as needed, and the status, with residuals."""
+        wanted = task.expected_length if task.is_read or task.is_write else 0
+        room = task.expected_length if task.is_read else 0
+        moved = min(len(data), room)
+        if length is None:
+            length = len(data) if task.is_read or len(data) or status or not task.is_write else wanted
+        flags, residual = 0, 0
+        if length > wanted:
+            flags, residual = pdu.OVERFLOW, length - wanted
+        elif length < wanted:
+            flags, residual = pdu.UNDERFLOW, wanted - length
+        with_status = status == Status.GOOD and moved > 0
+        self._unsent_bytes += moved + pdu.BHS_BYTES
+        self._send_data_in(task, data[:moved], flags if with_status else -1, residual)
+        if with_status:
+            return
+        segment = pdu.sense_segment(sense)[: self._segment_max]
+        header = pdu.scsi_response(
+            flags, status, task.itt, self._use_stat_sn(), self._exp_cmd_sn, self._max_cmd_sn, task.pdus_sent,
+            residual, len(segment),
+        )  # fmt: skip
+        self._put_data(header, segment)
+
+    def _send_data_in(self, task: TargetTask, data: memoryview, status_flags: int, residual: int) -> None:
+        """Data-In PDUs within both limits (§11.7); the last one has status GOOD if `status_flags` is not -1."""
+        burst_max = self._burst_max
+        if self._sender.data_digest:
+            data = memoryview(bytes(data))  # so that digest and data agree when they are sent
+        total = len(data)
+        offset = burst = 0
+        while offset < total:
+            count = min(self._segment_max, burst_max - burst, total - offset)
+            burst += count
+            last = offset + count == total
+            flags, stat_sn = 0, 0
+            if last or burst == burst_max:
+                flags, burst = _FINAL, 0
+            last_residual = 0
+            if last and status_flags >= 0:
+                flags |= pdu.DATA_IN_STATUS | status_flags
+                stat_sn = self._use_stat_sn()
+                last_residual = residual
+            self._put_data(
+                _HEADER(_SCSI_DATA_IN, flags, 0, 0, count, NO_LUN, task.itt, NO_TAG, stat_sn, self._exp_cmd_sn,
+                        self._max_cmd_sn, task.pdus_sent, offset, last_residual),
+                data[offset : offset + count],
+            )  # fmt: skip
+            task.pdus_sent += 1
+            offset += count
 
     def abort_tasks(self, lun: bytes | None, status: int | None = None) -> int:
-        """End all tasks (of one LUN), gathered or with the node; with a status (TASK ABORTED) or silently. Count."""
-        raise NotImplementedError
+        """End all tasks, or those of one LUN, whether gathered or with the node. Returns how many.
 
-    def request_logout(self, seconds: int) -> None:
-        """Ask the initiator to log out (async event 1)."""
-        raise NotImplementedError
+        Args:
+            lun: 8 bytes, or None for all LUNs.
+            status: what to answer (TASK ABORTED), or None for no answer.
+        """
+        ended = [task for task in self._tasks.values() if lun is None or _same_lun(task.lun, lun)]
+        for task in ended:
+            if status is None:
+                self._drop(task)
+            else:
+                self.complete(task, status)
+        return len(ended)
 
-    def close(self, cause: str = "closed") -> None:
-        """End the connection at once: no task of it is executed or answered any more."""
-        raise NotImplementedError
+    def request_logout(self, within_s: int) -> None:
+        """Ask the initiator to log out, in so many seconds (async event 1, §11.9.1)."""
+        self._send_async(pdu.AsyncEvent.LOGOUT_REQUESTED, within_s)
+
+    def _send_async(self, event: int, parameter3: int) -> None:
+        if self.state is not State.FULL_FEATURE:
+            raise LocalProtocolError("an async message needs a session")
+        self._put(
+            pdu.async_message(
+                event, NO_LUN, self._use_stat_sn(), self._exp_cmd_sn, self._max_cmd_sn, parameter3=parameter3
+            )
+        )
+
+    # --- the end
+
+    def _end(self, event: Input, cause: str) -> None:
+        """Enter CLOSING or CLOSED. Harmless if the connection has ended already."""
+        before = self.state
+        self.state = TRANSITIONS.next(before, event)
+        if self.state is State.CLOSED:
+            self._sender.clear()
+        self._receiver.stop()
+        if before in (State.CLOSING, State.CLOSED):
+            return
+        self._tasks.clear()
+        self._deferred.clear()
+        self._early.clear()
+        self._gather_bytes = 0
+        self._events.append(ConnectionEnded(cause, orderly=event is Input.LOGGED_OUT))
+        if self.on_closed is not None:
+            on_closed, self.on_closed = self.on_closed, None
+            on_closed(self, cause)
+        if self.wake is not None:
+            self.wake()
+
+    def _forget(self, task: TargetTask) -> None:
+        if task.immediate:
+            self._immediate_count -= 1
+        if task.gathered is not None:
+            self._gather_bytes -= len(task.gathered)
+
+    def _drop(self, task: TargetTask) -> None:
+        """End a task without an answer. Data that still come for it are dropped as they come."""
+        del self._tasks[task.itt]
+        self._forget(task)
+        if not task.immediate:
+            self._max_cmd_sn = (self._max_cmd_sn + 1) & _MASK
+
+    def _use_stat_sn(self) -> int:
+        stat_sn = self._stat_sn
+        self._stat_sn = (stat_sn + 1) & _MASK
+        return stat_sn
+
+    def _new_ttt(self) -> int:
+        ttt = self._next_ttt
+        self._next_ttt = (ttt + 1) % NO_TAG or 1
+        return ttt
+
+    def _send_answer(self, header: bytes, data: Buffer = b"") -> None:
+        """Queue an answer that no command window limits; bounded, since a peer may ask without ever reading."""
+        self._unsent_answers += 1
+        if self._unsent_answers > ANSWERS_MAX:
+            self._end(Input.ENDED, f"{ANSWERS_MAX} answers wait, and the initiator does not read them")
+        elif self.state is State.FULL_FEATURE:
+            self._put_data(header, data)
+
+    # --- PDUs
+
+    def _on_pdu(self, header: Fields, data: memoryview) -> None:
+        opcode, flags, _, _, _, lun, itt, word20, cmd_sn, _, specific = header
+        if opcode == _SCSI_COMMAND and cmd_sn == self._exp_cmd_sn and self.state is State.FULL_FEATURE:
+            if (self._max_cmd_sn - cmd_sn) & _MASK >= _HALF:
+                return  # the window is shut
+            self._exp_cmd_sn = (cmd_sn + 1) & _MASK
+            if flags & _WRITE or not flags & _FINAL or data or itt in self._tasks or self._early:
+                self._begin_command(header, data)
+                if self._early:
+                    self._catch_up()
+                return
+            task = TargetTask(self, lun, specific, itt, flags, word20)
+            self._tasks[itt] = task
+            self._dispatch(task)
+        elif opcode == _SCSI_DATA_OUT and self.state is State.FULL_FEATURE:
+            self._on_data_out(header, data)
+        else:
+            self._on_other(RequestHeader._make(header), data)
+
+    def _dispatch(self, task: TargetTask) -> None:
+        if self._unsent_bytes > OUTPUT_BYTES_MAX:
+            self._deferred.append(task)
+            return
+        task.dispatched = True
+        self.on_command(task)
+
+    def _on_other(self, header: RequestHeader, data: memoryview) -> None:
+        """Everything but SCSI commands in their turn and Data-Out."""
+        kind = header.opcode & pdu.OPCODE_MASK
+        if self.state is State.LOGIN:
+            if kind != Opcode.LOGIN_REQUEST:
+                raise RemoteProtocolError(f"opcode {kind:#04x} before login has ended", clause="RFC 7143 §6.3")
+            self._on_login(header, data)
+            return
+        if kind not in self._handlers:
+            self._reject(header, _REJECTS.get(kind, RejectReason.COMMAND_NOT_SUPPORTED))
+            return
+        if header.opcode & pdu.IMMEDIATE:
+            self._handlers[kind](header, data)
+        else:
+            self._in_turn(header, data)
+
+    def _in_turn(self, header: RequestHeader, data: memoryview) -> None:
+        """A command that takes its place in the order of CmdSN (§4.2.2.1): now, later, or never."""
+        ahead = (header.cmd_sn - self._exp_cmd_sn) & _MASK
+        if not self._in_window(header.cmd_sn):
+            return
+        if ahead:
+            if header.cmd_sn not in self._early and self._early_bytes + len(data) <= EARLY_MAX_BYTES:
+                self._early[header.cmd_sn] = (header, bytes(data))
+                self._early_bytes += len(data)
+            return
+        self._take_turn(header, data)
+        self._catch_up()
+
+    def _in_window(self, cmd_sn: int) -> bool:
+        """Whether the command may be taken; the others are ignored without an answer (§4.2.2.1)."""
+        width = (self._max_cmd_sn - self._exp_cmd_sn) & _MASK
+        return width < _HALF and (cmd_sn - self._exp_cmd_sn) & _MASK <= width
+
+    def _take_turn(self, header: RequestHeader, data: memoryview) -> None:
+        self._exp_cmd_sn = (header.cmd_sn + 1) & _MASK
+        kind = header.opcode & pdu.OPCODE_MASK
+        if kind != _SCSI_COMMAND:
+            self._max_cmd_sn = (self._max_cmd_sn + 1) & _MASK  # done with at once
+        self._handlers[kind](header, data)
+
+    def _catch_up(self) -> None:
+        """Take commands that came early and whose turn it is now."""
+        while self._exp_cmd_sn in self._early:
+            early = self._early.pop(self._exp_cmd_sn)
+            if early is None:
+                self._exp_cmd_sn = (self._exp_cmd_sn + 1) & _MASK
+                self._max_cmd_sn = (self._max_cmd_sn + 1) & _MASK
+                continue
+            self._early_bytes -= len(early[1])
+            self._take_turn(RequestHeader._make(early[0]), memoryview(early[1]))
+
+    def _reject(self, header: RequestHeader, reason: int) -> None:
+        copy = pdu.REQUEST.pack(*header)
+        self._send_answer(
+            pdu.reject(reason, self._use_stat_sn(), self._exp_cmd_sn, self._max_cmd_sn, data_length=len(copy)), copy
+        )
+
+    # --- login
+
+    def _on_login(self, header: RequestHeader, data: memoryview) -> None:
+        login = self._login
+        assert login is not None
+        # Login takes up no CmdSN: the first command has the number that the last request of the login had.
+        self._exp_cmd_sn = header.cmd_sn
+        self._max_cmd_sn = (header.cmd_sn + self.params.queue_depth - 1) & _MASK
+        self._cid = header.word20 >> 16
+        isid, tsih = header.lun[:6], int.from_bytes(header.lun[6:], "big")
+        reply = login.receive(header.flags, header.byte3, isid, tsih, bytes(data))
+        if self.state is not State.LOGIN:
+            return  # the node closed the connection
+        self._put_data(
+            pdu.login_response(
+                reply.flags, isid, reply.tsih, header.itt, self._use_stat_sn(), self._exp_cmd_sn, self._max_cmd_sn,
+                reply.status, len(reply.text),
+            ),
+            reply.text,
+        )  # fmt: skip
+        if login.failure is not None:
+            self._end(Input.LOGIN_REFUSED, login.failure)
+        elif login.done:
+            self._enter_full_feature(login.result)
+
+    def _open_session(self, params: SessionParams) -> int:
+        self.negotiated = params
+        return self._acceptor.open_session(self, params)
+
+    def _enter_full_feature(self, params: SessionParams) -> None:
+        self.state = TRANSITIONS.next(self.state, Input.LOGIN_COMPLETED)
+        self.negotiated = params
+        self._login = None
+        self._receiver.data_limit = params.target_max_recv_data_segment_length
+        self._receiver.header_digest = self._sender.header_digest = params.header_digest
+        self._receiver.data_digest = self._sender.data_digest = params.data_digest
+        self._segment_max = params.initiator_max_recv_data_segment_length
+        self._burst_max = params.max_burst_length
+        self._data_in_max = min(self._segment_max, self._burst_max)
+        self._first_burst_max = params.first_burst_length
+        self._initial_r2t = params.initial_r2t
+        self._is_discovery = params.is_discovery
+        self._immediate_max = params.immediate_length_max
+        self._texts = TextAnswers(self._acceptor, params, self.params.portal)
+        self._events.append(SessionOpened(params))
+
+    # --- SCSI commands and their data
+
+    def _begin_command(self, header: Fields, data: memoryview | None) -> None:
+        """A command with write data, or with something odd about it. Its turn has come. `data` None: damaged."""
+        opcode, flags, _, _, _, lun, itt, expected, _, _, cdb = header
+        immediate = opcode & pdu.IMMEDIATE != 0
+        if itt in self._tasks or itt == NO_TAG or self._is_discovery:
+            if not immediate:
+                self._max_cmd_sn = (self._max_cmd_sn + 1) & _MASK
+            reason = RejectReason.TASK_IN_PROGRESS if itt in self._tasks else RejectReason.PROTOCOL_ERROR
+            self._reject(RequestHeader._make(header), reason)
+            return
+        task = TargetTask(self, lun, cdb, itt, flags, expected)
+        if immediate:
+            if self._immediate_count >= self.params.immediate_max:
+                self._reject(RequestHeader._make(header), RejectReason.TOO_MANY_IMMEDIATE)
+                return
+            self._immediate_count += 1
+            task.immediate = True
+        self._tasks[itt] = task
+        if task.is_write:
+            self._begin_write(task, data)
+        elif data:
+            task.failure = UNEXPECTED_UNSOLICITED_DATA
+            self._go_on(task)
+        else:
+            self._dispatch(task)
+
+    def _begin_write(self, task: TargetTask, data: memoryview | None) -> None:
+        """Take the immediate data, and dispatch the task, wait for unsolicited data, or ask for the rest."""
+        expected = task.expected_length
+        more = not task.flags & _FINAL and expected > 0  # unsolicited Data-Out follow
+        if data is None:
+            length, task.failure = 0, DATA_DIGEST_ERROR
+        else:
+            length = len(data)
+            if length == expected <= self._immediate_max and not more:
+                task.data = bytes(data)
+                self._dispatch(task)
+                return
+            task.failure = self._objection(task, length, more=more)
+        task.begin(0 if task.failure else expected)
+        assert task.gathered is not None
+        self._gather_bytes += len(task.gathered)
+        if data is not None and task.failure is None:
+            task.gathered[:length] = data
+            task.received = length
+        if more:
+            task.expect(NO_TAG, self._first_burst_max - length)
+        else:
+            self._go_on(task)
+
+    def _objection(self, task: TargetTask, length: int, *, more: bool) -> Failure | None:
+        """Why a write with `length` bytes of immediate data can't be taken, if so."""
+        expected = task.expected_length
+        if length > min(self._immediate_max, expected) or (more and self._initial_r2t):
+            return UNEXPECTED_UNSOLICITED_DATA
+        if expected > self.params.write_length_max:
+            return TRANSFER_TOO_LONG
+        if self._gather_bytes and self._gather_bytes + expected > self.params.gather_bytes_max:
+            return TASK_SET_FULL
+        return None
+
+    def _go_on(self, task: TargetTask) -> None:
+        """No Data-Out is outstanding for the task: fail it, execute it, or ask for more."""
+        if task.failure is not None:
+            status, sense = task.failure
+            self.complete(task, status, sense=sense)
+        elif task.received == task.expected_length:
+            assert task.gathered is not None
+            task.ttt = NO_SEQUENCE
+            task.data = task.gathered
+            self._dispatch(task)
+        else:
+            task.expect(self._new_ttt(), self._burst_max)
+            self._put(
+                pdu.r2t(task.lun, task.itt, task.ttt, self._stat_sn, self._exp_cmd_sn, self._max_cmd_sn, task.pdus_sent,
+                        task.received, task.burst_end - task.received)
+            )  # fmt: skip
+            task.pdus_sent += 1
+
+    def _gathering(self, itt: int, ttt: int) -> TargetTask | None:
+        """The task that waits for Data-Out with these tags. Others are dropped: late data of tasks that have ended."""
+        task = self._tasks.get(itt)
+        if task is None or task.gathered is None or task.ttt != ttt:
+            return None
+        return task
+
+    def _on_data_out(self, header: Fields, data: memoryview) -> None:
+        task = self._gathering(header[6], header[7])
+        if task is None:
+            return
+        data_sn, offset = _DATA_OUT.unpack(header[10])
+        target = task.landing(data_sn, offset, len(data))
+        if target is not None:
+            target[:] = data
+        if task.advance(data_sn, offset, len(data), final=header[1] & _FINAL != 0):
+            self._go_on(task)
+
+    def _landing(self, header: Fields) -> memoryview | None:
+        if header[0] != _SCSI_DATA_OUT or self.state is not State.FULL_FEATURE:
+            return None
+        task = self._gathering(header[6], header[7])
+        if task is None:
+            return None
+        data_sn, offset = _DATA_OUT.unpack(header[10])
+        return task.landing(data_sn, offset, header[4] & pdu.LENGTH_MASK)
+
+    def _on_landed(self, header: Fields) -> None:
+        task = self._gathering(header[6], header[7])
+        if task is None:
+            return
+        data_sn, offset = _DATA_OUT.unpack(header[10])
+        if task.advance(data_sn, offset, header[4] & pdu.LENGTH_MASK, final=header[1] & _FINAL != 0):
+            self._go_on(task)
+
+    def _on_data_digest_error(self, fields: Fields) -> None:
+        """Data are lost, but the header holds: reject the PDU, and end the command it belongs to (§7.8)."""
+        header = RequestHeader._make(fields)
+        self._reject(header, RejectReason.DATA_DIGEST_ERROR)
+        kind = header.opcode & pdu.OPCODE_MASK
+        if kind == _SCSI_DATA_OUT:
+            task = self._gathering(header.itt, header.word20)
+            if task is None:
+                return
+            task.failure = task.failure or DATA_DIGEST_ERROR
+            if header.flags & _FINAL:
+                self._go_on(task)
+            return
+        immediate = header.opcode & pdu.IMMEDIATE != 0
+        if not immediate:
+            if header.cmd_sn != self._exp_cmd_sn or not self._in_window(header.cmd_sn):
+                return
+            self._exp_cmd_sn = (self._exp_cmd_sn + 1) & _MASK  # a rejected command has used its number up (§11.17.1)
+        if kind == _SCSI_COMMAND:
+            self._begin_command(header, None)
+        elif not immediate:
+            self._max_cmd_sn = (self._max_cmd_sn + 1) & _MASK
+        self._catch_up()
+
+    # --- everything else
+
+    def _on_nop_out(self, header: RequestHeader, data: memoryview) -> None:
+        if header.itt == NO_TAG:
+            return  # the answer to our ping, or only an acknowledgement
+        echo = bytes(data[: self._segment_max])
+        self._send_answer(
+            pdu.nop_in(NO_LUN, header.itt, NO_TAG, self._use_stat_sn(), self._exp_cmd_sn, self._max_cmd_sn, len(echo)),
+            echo,
+        )
+
+    def _on_text(self, header: RequestHeader, data: memoryview) -> None:
+        assert self._texts is not None
+        try:
+            flags, ttt, segment = self._texts.receive(header.flags, header.word20, bytes(data))
+        except RemoteProtocolError as error:
+            self._reject(header, error.reject_reason)
+            return
+        if self._texts.segment_max is not None:  # the initiator may declare another length at any time (§13.12)
+            self._segment_max = self._texts.segment_max
+            self._data_in_max = min(self._segment_max, self._burst_max)
+        self._send_answer(
+            pdu.text_response(
+                flags, header.itt, ttt, self._use_stat_sn(), self._exp_cmd_sn, self._max_cmd_sn, len(segment)
+            ),
+            segment,
+        )
+
+    def _on_logout(self, header: RequestHeader, data: memoryview) -> None:  # noqa: ARG002 - as all handlers
+        reason, cid = header.flags & 0x7F, header.word20 >> 16
+        response = LogoutResponse.CLOSED
+        if reason == LogoutReason.REMOVE_FOR_RECOVERY:
+            response = LogoutResponse.RECOVERY_NOT_SUPPORTED
+        elif reason == LogoutReason.CLOSE_CONNECTION and cid != self._cid:
+            response = LogoutResponse.CID_NOT_FOUND
+        self._send_answer(
+            pdu.logout_response(response, header.itt, self._use_stat_sn(), self._exp_cmd_sn, self._max_cmd_sn)
+        )
+        if response is LogoutResponse.CLOSED and self.state is State.FULL_FEATURE:
+            self._end(Input.LOGGED_OUT, "logged out")
+
+    def _on_task_management(self, header: RequestHeader, data: memoryview) -> None:  # noqa: ARG002
+        if self._is_discovery:
+            self._reject(header, RejectReason.PROTOCOL_ERROR)
+            return
+        if self._managing >= self.params.immediate_max:
+            self._reject(header, RejectReason.TOO_MANY_IMMEDIATE)
+            return
+        self._managing += 1
+        function, lun = header.flags & 0x7F, header.lun
+        if function == TaskFunction.ABORT_TASK:
+            self._abort_task(header)
+            return
+        respond = self._responder(header.itt, lambda: self._drop_affected(function, lun))
+        if function == TaskFunction.TASK_REASSIGN:
+            respond(TaskResponse.REASSIGNMENT_NOT_SUPPORTED)
+        elif not function or function > TaskFunction.TASK_REASSIGN:
+            respond(TaskResponse.NOT_SUPPORTED)
+        else:
+            self.on_task_management(function, lun, None, respond)
+
+    def _abort_task(self, header: RequestHeader) -> None:
+        task = self._tasks.get(header.word20)
+        if task is not None and _same_lun(task.lun, header.lun):
+            respond = self._responder(header.itt, lambda: self._drop(task))
+            if task.dispatched:
+                self.on_task_management(TaskFunction.ABORT_TASK, header.lun, task, respond)
+            else:
+                respond(TaskResponse.FUNCTION_COMPLETE)
+            return
+        respond = self._responder(header.itt, _nothing)
+        referenced = header.word(32)
+        if self._in_window(referenced) and pdu.serial_before(referenced, header.cmd_sn):
+            # It has not come, and shall have no effect if it still does (§11.6.1)
+            early = self._early.get(referenced)
+            if early is not None:
+                self._early_bytes -= len(early[1])
+            self._early[referenced] = None
+            self._catch_up()
+            respond(TaskResponse.FUNCTION_COMPLETE)
+        else:
+            respond(TaskResponse.TASK_DOES_NOT_EXIST)
+
+    def _drop_affected(self, function: int, lun: bytes) -> None:
+        if function != TaskFunction.CLEAR_ACA:
+            everywhere = function in (TaskFunction.TARGET_WARM_RESET, TaskFunction.TARGET_COLD_RESET)
+            self.abort_tasks(None if everywhere else lun)
+
+    def _responder(self, itt: int, when_complete: Callable[[], None]) -> Callable[[int], None]:
+        """What the node answers a task management function with; only the first answer counts."""
+        answered = False
+
+        def respond(response: int) -> None:
+            nonlocal answered
+            if answered or self.state is not State.FULL_FEATURE:
+                return
+            answered = True
+            self._managing -= 1
+            if response == TaskResponse.FUNCTION_COMPLETE:
+                when_complete()
+            self._send_answer(
+                pdu.task_management_response(
+                    response, itt, self._use_stat_sn(), self._exp_cmd_sn, self._max_cmd_sn
+                )
+            )
+
+        return respond
+
+
+_DATA_OUT = Struct(">4xII4x")
+"""DataSN and buffer offset, of the last 16 bytes of a Data-Out header."""
+
+_REJECTS: Mapping[int, RejectReason] = {
+    Opcode.SNACK_REQUEST: RejectReason.SNACK_REJECT,  # for error recovery levels above 0
+    Opcode.LOGIN_REQUEST: RejectReason.PROTOCOL_ERROR,
+}
+
+
+def _no_node(*_: object) -> None:
+    raise LocalProtocolError("open_session has to set the callbacks of the connection")
+
+
+def _nothing() -> None:
+    """What a task management function does to a task that is gone."""
+
+
+def _same_lun(one: bytes, other: bytes) -> bool:
+    number = lun_number(one)
+    return one == other if number is None else number == lun_number(other)

@@ -108,7 +108,7 @@ class LoginAcceptor(Protocol):
     def send_targets(
         self, initiator_name: str, target_name: str | None, portal: Portal
     ) -> Sequence[tuple[str, Sequence[tuple[Portal, int]]]]:
-        """Names of targets with their portals and group tags; `target_name` None asks for all."""
+        """Names of targets with their portals and group tags; `target_name` None asks for all. Unknown: none."""
 
 
 @dataclass(frozen=True, slots=True)
