@@ -15,7 +15,9 @@
         ReservationConflict         somebody else holds the reservation
         OutcomeUnknown              a write that may or may not land, now or later
         QueueFull                   more bytes queued than `queue_bytes_max` allows
+      FabricError                   what carries or cuts the paths of a drill itself failed: the run proves nothing
       InputError                    bad input from a person; `.where` says in which file, line or field
+        UnsupportedFault            a fault that this kind of fabric can't inject; the message lists those it can
 
 Per-I/O outcomes inside the engines are values, not exceptions. `OutcomeUnknown` is never rounded up or down.
 """
@@ -130,6 +132,12 @@ class QueueFull(MapIoError):
     code = "queue-full"
 
 
+class FabricError(MpioError):
+    """The wires of a drill failed on their own: the relay process ended, a command was refused."""
+
+    code = "fabric"
+
+
 class InputError(MpioError):
     """Bad input from a person. `where` is a file:line, an option or a field; the message says the rest."""
 
@@ -138,3 +146,9 @@ class InputError(MpioError):
     def __init__(self, where: str, message: str) -> None:
         super().__init__(f"{where}: {message}" if where else message)
         self.where = where
+
+
+class UnsupportedFault(InputError):
+    """A fault that the fabric at hand can't inject."""
+
+    code = "unsupported-fault"
