@@ -71,12 +71,17 @@ def format_duration(ns: int) -> str:
     """Shortest readable form with three significant digits: '850 ms', '1.2 s', '45 µs'."""
     magnitude = abs(ns)
     if magnitude >= NS_PER_S:
-        return f"{ns / NS_PER_S:.4g} s"
+        return f"{_significant(ns / NS_PER_S, 4)} s"
     if magnitude >= 1_000_000:
-        return f"{ns / 1_000_000:.3g} ms"
+        return f"{_significant(ns / 1_000_000, 3)} ms"
     if magnitude >= 1_000:
-        return f"{ns / 1_000:.3g} µs"
+        return f"{_significant(ns / 1_000, 3)} µs"
     return f"{ns} ns"
+
+
+def _significant(value: float, digits: int) -> str:
+    """At least so many significant digits, and never an exponent."""
+    return f"{value:.0f}" if abs(value) >= 10 ** (digits - 1) else f"{value:.{digits}g}"
 
 
 def format_size(size_bytes: int) -> str:

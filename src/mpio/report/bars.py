@@ -11,9 +11,9 @@ from mpio.report.run import Stall, Term
 from mpio.report.svg import Linear, drawing, element
 from mpio.units import format_duration
 
-WIDTH = 460.0
+WIDTH = 400.0
 SEGMENTS_MAX = 12  # distinct fills; later terms share the last one
-_LEFT, _RIGHT = 62.0, 10.0
+_LEFT, _RIGHT = 46.0, 4.0
 _BAR = 18.0
 
 

@@ -85,7 +85,7 @@ def render_html(run: Run) -> str:
         run=run,
         words=words,
         version=__version__,
-        title=f"{words.VERDICT_WORDS[run.verdict]}: {run.name}",
+        title=f"{words.VERDICT_WORDS[run.verdict]}: {words.run_name(run)}",
         sentence=words.sentence(run),
         duration=format_duration(end_ns - start_ns),
         worst=words.worst_stall(run),

@@ -100,3 +100,9 @@ def round_up(value: float) -> float:
     """The next number of the form 1, 2 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(value))
     return next((factor * power for factor in _ROUND_STEPS if factor * power >= value * (1 - 1e-9)), 10.0 * power)
+
+
+def round_down(value: float) -> float:
+    """The last number up to `value` of the form 1, 2 or 5 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(factor * power for factor in reversed(_ROUND_STEPS) if factor * power <= value * (1 + 1e-9))

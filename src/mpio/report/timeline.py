@@ -17,7 +17,7 @@ from mpio.report.series import (
     path_throughput_columns,
     throughput_columns,
 )
-from mpio.report.svg import Linear, Logarithmic, drawing, element, path_data
+from mpio.report.svg import Linear, Logarithmic, drawing, element, path_data, round_down
 from mpio.report.words import fault_label, path_name, plural, span_ns
 from mpio.units import NS_PER_S, format_duration, format_size
 
@@ -49,9 +49,9 @@ class Layout:
     names_above: bool
 
 
-WIDE = Layout(width=1000, left=132, right=14, latency_height=250, throughput_height=74, lane_height=18,
+WIDE = Layout(width=1000, left=158, right=14, latency_height=250, throughput_height=74, lane_height=18,
               names_above=False)
-NARROW = Layout(width=400, left=52, right=8, latency_height=220, throughput_height=64, lane_height=16,
+NARROW = Layout(width=400, left=60, right=8, latency_height=220, throughput_height=64, lane_height=16,
                 names_above=True)
 
 
@@ -121,20 +121,14 @@ class _Timeline:
                        element("rect", x=left, y=top, width=right - left, height=bottom - top, class_="fault"), *lines)
 
     def _fault_labels(self, faults: tuple[Stall, ...]) -> None:
-        """Labels in as few rows as keep them apart, three at most; what fits in none shows its number only."""
-        row_ends = [0.0, 0.0, 0.0]
-        placed: list[tuple[int, float, str]] = []
+        """Labels in as few rows as keep them apart, three at most; numbers only where words would not fit."""
+        full = []
         for index, stall in enumerate(faults, 1):
-            left, _ = self._window(stall)
             where = "" if stall.path is None else f" path {stall.path}"
-            for text in (f"{index} {stall.fault}{where}", str(index)):
-                width = len(text) * _LETTER_WIDTH + 14
-                x = min(left, self.layout.width - width)
-                row = next((row for row, end in enumerate(row_ends) if x >= end), None)
-                if row is not None:
-                    row_ends[row] = x + width
-                    placed.append((row, x, text))
-                    break
+            full.append(f"{index} {_fit(stall.fault, 24 * _LETTER_WIDTH)}{where}")
+        placed = self._place(faults, full)
+        if len(placed) < len(faults):
+            placed = self._place(faults, [str(index) for index in range(1, len(faults) + 1)])
         rows = max((row for row, _, _ in placed), default=-1) + 1
         for row, x, text in placed:
             y = self.y + (rows - 1 - row) * 20
@@ -143,6 +137,19 @@ class _Timeline:
                 element("rect", x=x, y=y, width=width, height=17, rx=3, class_="tag"),
                 element("text", text=text, x=x + width / 2, y=y + 12.5, class_="tag-text", text_anchor="middle")))
         self.y += rows * 20
+
+    def _place(self, faults: tuple[Stall, ...], labels: list[str]) -> list[tuple[int, float, str]]:
+        """Row and left end for each label that fits."""
+        row_ends = [0.0, 0.0, 0.0]
+        placed = []
+        for stall, text in zip(faults, labels, strict=True):
+            width = len(text) * _LETTER_WIDTH + 14
+            x = min(self._window(stall)[0], self.layout.width - width)
+            row = next((row for row, end in enumerate(row_ends) if x >= end), None)
+            if row is not None:
+                row_ends[row] = x + width
+                placed.append((row, x, text))
+        return placed
 
     # --- panels
 
@@ -201,28 +208,45 @@ class _Timeline:
                              f"{milliseconds:.3g} ms: the line is their median, the bar reaches to their worst.")
 
     def _bounds(self, scale: Logarithmic) -> None:
-        """Per fault: the bound as a dashed line over its window, and its longest I/O drawn as long as it took."""
+        """Per fault: its longest wait, drawn as long as it took, and the bound as a dashed line over its window."""
         stalls = self.run.stalls[:FAULT_LABELS_MAX]
-        label_ends = -1.0
-        for stall, longest in zip(stalls, longest_ios(self.run.history, stalls), strict=True):
-            left, right = self._window(stall)
-            if stall.bound_ns is not None:
-                y = scale(stall.bound_ns)
-                right = max(right, left + 40)
-                self.parts.append(element("line", x1=left, x2=min(right, self.x.end), y1=y, y2=y, class_="bound"))
-                text = f"bound {format_duration(stall.bound_ns)}"
-                if left > label_ends and left + len(text) * _LETTER_WIDTH < self.layout.width:
-                    self.parts.append(element("text", text=text, x=left + 4, y=y - 5, class_="bound-text"))
-                    label_ends = left + len(text) * _LETTER_WIDTH + 8
+        taken: list[tuple[float, float, float]] = []  # left, right and baseline of what labels may not hide
+
+        def label(text: str, x: float, y: float, class_: str) -> bool:
+            """Write a label where it hides nothing."""
+            right = x + len(text) * _LETTER_WIDTH
+            if right > self.layout.width or any(x < b and right > a and abs(y - c) < 12 for a, b, c in taken):
+                return False
+            taken.append((x, right, y))
+            self.parts.append(element("text", text=text, x=x, y=y, class_=class_))
+            return True
+
+        waits = []
+        for longest in longest_ios(self.run.history, stalls):
             if longest is not None:
-                y, begun, ended = scale(longest[1] - longest[0]), self.x(longest[0]), self.x(longest[1])
+                y, begun = scale(longest[1] - longest[0]), self.x(longest[0])
+                ended = max(self.x(longest[1]), begun + 3)
                 text = format_duration(longest[1] - longest[0])
-                self.parts.append(element("g", element("title", text=f"the longest I/O of this fault took {text}"),
-                    element("line", x1=begun, x2=max(ended, begun + 3), y1=y, y2=y, class_="stall"),
-                    element("circle", cx=max(ended, begun + 3), cy=y, r=2.5, class_="stall-end")))
-                x = max(ended, begun + 3) + 6
-                if x + len(text) * _LETTER_WIDTH < self.layout.width:
-                    self.parts.append(element("text", text=text, x=x, y=y + 4, class_="stall-text"))
+                self.parts.append(element("g", element("title", text=f"longest wait of this fault: {text}"),
+                                          element("line", x1=begun, x2=ended, y1=y, y2=y, class_="stall"),
+                                          element("circle", cx=ended, cy=y, r=2.5, class_="stall-end")))
+                taken.append((begun, ended + 4, y + 4))
+                waits.append((text, ended + 6, y + 4))
+        for text, x, y in waits:
+            label(text, x, y, "stall-text")
+        named: tuple[int | None, float] = (None, 0.0)  # the bound that was named last, and where its window ends
+        for stall in stalls:
+            if stall.bound_ns is None:
+                continue
+            left, right = self._window(stall)
+            right = min(max(right, left + 40), self.x.end)
+            y, text = scale(stall.bound_ns), f"bound {format_duration(stall.bound_ns)}"
+            self.parts.append(element("line", x1=left, x2=right, y1=y, y2=y, class_="bound"))
+            at_end = max(right - len(text) * _LETTER_WIDTH, left + 4)
+            if named[0] == stall.bound_ns and left <= named[1]:
+                named = (stall.bound_ns, max(right, named[1]))  # goes on from its neighbour, as one line
+            elif label(text, at_end, y - 5, "bound-text") or label(text, at_end, y + 13, "bound-text"):
+                named = (stall.bound_ns, right)
 
     def _throughput(self) -> None:
         top, bottom = self._panel(self.layout.throughput_height, "throughput")
@@ -239,7 +263,9 @@ class _Timeline:
         if peak <= 0:
             return
         scale = Linear(0, peak * 1.04, bottom, top + 12)
-        self._tick(scale(peak), f"{format_size(round(peak))}/s")
+        unit = next((unit for unit in (1 << 30, 1 << 20, 1 << 10) if peak >= unit), 1)
+        tick = round_down(peak / unit) * unit
+        self._tick(scale(tick), f"{format_size(round(tick))}/s")
         width = (self.x.end - self.x.start) / count
         base = [0.0] * count
         for path, values in series:
@@ -267,12 +293,12 @@ class _Timeline:
             x, y, room = self.x.start, self.y - 4, self.x.end - self.x.start
         else:
             x, y, room = 2.0, self.y + height - 5, self.x.start - 12
-        own_name = f" {lane.name}" if lane.name else ""
-        shown = _fit(name + own_name, room - swatch)
+        full = f"{name} {lane.name}".rstrip()
+        shown = _fit(f"{lane.path} · {lane.name}" if lane.name else name, room - swatch)
         if coloured:
             self.parts.append(element("rect", x=x, y=y - 8, width=9, height=9, rx=1.5,
                                       class_=f"flow path-{lane.path % COLOURED_PATHS_MAX}"))
-        self.parts.append(element("text", element("title", text=name + own_name), text=shown, x=x + swatch, y=y,
+        self.parts.append(element("text", element("title", text=full), text=shown, x=x + swatch, y=y,
                                   class_="lane-name"))
         for span in lane.spans:
             left, right = self.x(span.start_ns), self.x(span.end_ns)

@@ -16,14 +16,14 @@ VERDICT_SIGNS: dict[VerdictKind, str] = {"pass": "✓", "fail": "✗", "unknown"
 RESULT_WORDS: dict[VerdictKind, str] = {"pass": "holds", "fail": "broken", "unknown": "cannot tell"}
 
 STEP_WORDS = {
-    "cut": "the fault was made",
-    "detected": "the initiator noticed",
-    "failed": "the path was given up",
-    "fenced": "the old nexus can no longer write",
-    "rerouted": "waiting I/O was sent again elsewhere",
-    "healed": "the fault was taken away",
+    "cut": "fault made",
+    "detected": "loss noticed",
+    "failed": "path given up",
+    "fenced": "old writes can't land",
+    "rerouted": "waiting I/O sent again",
+    "healed": "fault taken away",
     "reconnected": "logged in again",
-    "reinstated": "the path carries I/O again",
+    "reinstated": "carries I/O again",
 }
 
 _IMPORTANT = frozenset(Kind) - {Kind.PING_SENT, Kind.PRIORITY_CHANGED}
@@ -66,6 +66,14 @@ def path_name(run: Run, path: int) -> str:
     return ""
 
 
+def run_name(run: Run) -> str:
+    """The scenario's name where the journal has it, else the directory's."""
+    for event in run.journal[:10]:
+        if event.kind is Kind.RUN_STARTED and event.fields.get("scenario"):
+            return clean(str(event.fields["scenario"]), 200)
+    return run.name
+
+
 def sentence(run: Run) -> str:
     """The verdict in one sentence, without the verdict's own word. Says only what was checked or counted."""
     parts = [] if run.verdict == "pass" else [_shortcoming(run)]
@@ -80,7 +88,7 @@ def sentence(run: Run) -> str:
         parts.append(f"{format_size(verified)} verified through {'each path' if len(run.paths) != 1 else 'the path'}")
     if run.blocks:
         parts.append(plural(len(run.blocks), "bad block"))
-    elif any(claim.result == "pass" and is_about_loss(claim) for claim in run.claims):
+    elif io_count(run) and any(claim.result == "pass" and is_about_loss(claim) for claim in run.claims):
         parts.append("nothing lost")
     return ", ".join(parts)
 
@@ -94,7 +102,7 @@ def _shortcoming(run: Run) -> str:
     shown = "; ".join(names[:NAMED_CLAIMS_MAX])
     more = f" and {len(names) - NAMED_CLAIMS_MAX} more" if len(names) > NAMED_CLAIMS_MAX else ""
     word = "broken" if wanted == "fail" else "undecided"
-    return f"{plural(len(names), 'claim')} of {len(run.claims)} {word} ({shown}{more})"
+    return f"{len(names)} of {plural(len(run.claims), 'claim')} {word} ({shown}{more})"
 
 
 def is_about_loss(claim: Claim) -> bool:
