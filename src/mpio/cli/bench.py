@@ -112,7 +112,10 @@ def _print(record: dict[str, object]) -> None:
         f"{record['mode']} {record['pattern']}, {format_size(int(str(record['block_size'])))} x depth "
         f"{record['queue_depth']}, {record['paths']} path(s), {record['seconds']:.2f} s"
     )
-    print(f"  {record['iops']:,.0f} IOPS   {record['mb_per_s']:,.1f} MB/s   {record['cpu_us_per_io']:.1f} µs CPU per I/O")
+    print(
+        f"  {record['iops']:,.0f} IOPS   {record['mb_per_s']:,.1f} MB/s   "
+        f"{record['cpu_us_per_io']:.1f} µs CPU per I/O"
+    )
     print("  latency  " + "  ".join(f"{name} {format_duration(round(v * 1000))}" for name, v in latency.items()))
     if record["errors"]:
         print(f"  {record['errors']} requests failed; the first: {record['first_error']}")

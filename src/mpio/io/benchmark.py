@@ -69,7 +69,7 @@ class _Run:
         self.disk = disk
         self.load = load
         self.clock = time.monotonic_ns
-        self.samples = array("q")
+        self.samples: "array[int]" = array("q")
         self.errors = 0
         self.first_error: MapIoError | None = None
         self.end_ns = 0
@@ -160,7 +160,7 @@ async def _measure(disk: Disk, load: Load, duration_ns: int) -> LoadResult:
     )
 
 
-def _percentiles(samples: array[int]) -> dict[str, int]:
+def _percentiles(samples: "array[int]") -> dict[str, int]:
     if not samples:
         return {}
     ordered = sorted(samples)

@@ -5,8 +5,8 @@
         await disk.write(0, bytes(4096))
         data = await disk.read(0, 4096)
 
-Offsets and lengths are bytes, in whole blocks of the LU. A failed request raises a `MapIoError`: `OutcomeUnknown` says that a
-write may or may not land; anything else says that it had no effect that could still come.
+Offsets and lengths are bytes, in whole blocks of the LU. A failed request raises a `MapIoError`: `OutcomeUnknown` says
+that a write may or may not land; anything else says that it had no effect that could still come.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
+from typing import Self
 
 from mpio.engine.map import Fence, MapStatus, MultipathMap, Request
 from mpio.errors import ConnectionLost, IdentityMismatch, InputError, LoginRejected, TargetError
@@ -65,7 +66,7 @@ class Disk:
 
     # --- opening and closing
 
-    async def __aenter__(self) -> "Disk":
+    async def __aenter__(self) -> Self:
         try:
             await self._open()
         except BaseException:
@@ -79,20 +80,21 @@ class Disk:
         await self.close()
 
     async def _open(self) -> None:
-        context = PathContext(self.map, self.settings, self.journal, self.clock, self._rng, self._pump)
+        context = PathContext(self.map, self.settings, self.journal, self._tick, self._rng, self._pump)
         isid_head = bytes((0x80, *self._rng.randbytes(3)))  # random format, RFC 7143 §11.12.5
         for path_id, address in enumerate(self.addresses, start=1):
             isid = isid_head + path_id.to_bytes(2, "big")
             runner = PathRunner(context, path_id, address, isid)
             self.map.add_path(path_id, str(address), self.clock())
             self._runners.append(runner)
+        peers = {runner.path_id: runner for runner in self._runners}
         for runner in self._runners:
-            runner.peers = [peer for peer in self._runners if peer is not runner]
+            runner.peers = peers
             self._tasks.append(asyncio.create_task(runner.run(), name=runner.name))
         errors = await asyncio.gather(*(runner.first_attempt for runner in self._runners))
         failed = [error for error in errors if error is not None]
         for error in failed:
-            # A path that leads elsewhere, or whose login is refused for good, is a mistake to be told, not a fault to ride out.
+            # A path that leads elsewhere, or whose login is refused for good, is a mistake to be told, not ridden out.
             if isinstance(error, IdentityMismatch | TargetError) or (
                 isinstance(error, LoginRejected) and error.is_final
             ):
@@ -195,7 +197,15 @@ class Disk:
 
     # --- the map's actions and timer
 
+    def _tick(self) -> int:
+        """The time, told to the map as well: completions that reach it through a connection carry none."""
+        self.map.now = now = self.clock()
+        return now
+
     def _pump(self) -> None:
+        deadline = self.map.next_deadline()
+        if deadline is not None and deadline <= self.map.now:
+            self.map.handle_timer(self.map.now)
         while (action := self.map.next_action()) is not None:
             assert isinstance(action, Fence)
             self._runners[action.path_id - 1].request_fence(action)
@@ -233,7 +243,8 @@ def open_map(
         settings: see `mpio.profile`; the `fast` profile by default.
         journal: where events go; a new one by default.
         name: of the map in the journal; the settings' alias, or "disk".
-        clock: monotonic time in ns. rng: for ISIDs, initial sequence numbers, challenges and jitter.
+        clock: monotonic time in ns.
+        rng: for ISIDs, initial sequence numbers, challenges and jitter.
 
     Raises:
         InputError: for a bad URL or a wrong number of paths. Opening raises MpioError if no path can be had, or if

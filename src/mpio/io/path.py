@@ -7,7 +7,7 @@ logins with the path's ISID are made from here, one at a time, since each of the
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from mpio.engine.map import Fence, MultipathMap
@@ -45,6 +45,7 @@ class PathRunner:
     Attributes:
         path_id: the map's number for it. name: the journal's. address: where it leads.
         session: the session in use, or None. identity: of the last successful probe.
+        peers: all paths of the map by number.
         first_attempt: resolves once the first attempt has ended, with None or the error.
     """
 
@@ -55,7 +56,7 @@ class PathRunner:
         self.session: Session | None = None
         self.identity: PathIdentity | None = None
         self.first_attempt: asyncio.Future[MpioError | None] = asyncio.get_running_loop().create_future()
-        self.peers: Sequence[PathRunner] = ()
+        self.peers: Mapping[int, PathRunner] = {}
         self._context = context
         self._isid = isid
         self._lun = lun_bytes(address.lun)
@@ -208,7 +209,7 @@ class PathRunner:
         context = self._context
         causes = []
         for method in fence.methods:
-            for peer in self.peers:
+            for peer in (self.peers[path_id] for path_id in fence.through):
                 if peer.session is None or peer.session.lost.done():
                     continue
                 self._record(Kind.FENCE_STARTED, method=method, by=peer.name)

@@ -1,0 +1,153 @@
+"""`mpio target`: a software iSCSI target in the foreground until SIGTERM or SIGINT."""
+
+import asyncio
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from mpio.errors import InputError
+from mpio.model.address import Portal
+from mpio.proto.iscsi.chap import ChapConfig
+from mpio.proto.iscsi.target_login import TargetParams
+from mpio.target import faults
+from mpio.target.node import Access, TargetNode
+from mpio.target.store import BlockStore, RamStore
+from mpio.units import parse_size
+
+DEFAULT_NAME = "iqn.2026-01.dev.mpio:target"
+_PLANTS = {"lost": faults.DroppedWrite, "stale": faults.StaleRead, "torn": faults.TornWrite}
+_CHAP_FILE_MAX_BYTES = 4096
+
+
+@click.command(short_help="Serve LUNs.")
+@click.option("--portal", "portals", multiple=True, metavar="HOST[:PORT][,GROUP]", default=("127.0.0.1:3260",),
+              show_default=True, help="Where to listen; port 0 picks a free one. GROUP is the portal group tag, "
+              "1 if not given. May be repeated.")
+@click.option("--name", default=DEFAULT_NAME, show_default=True, metavar="IQN", help="The target's iSCSI name.")
+@click.option("--lun", "luns", multiple=True, required=True, metavar="N=ram:SIZE|N=file:PATH",
+              help="A LUN in RAM, or on a file or block device. Add ',bs=4096' for the block size, ',ro' for read-only, "
+              "',size=1GiB' to make a sparse file of that size. May be repeated.")
+@click.option("--chap", type=click.Path(path_type=Path), metavar="FILE",
+              help="Ask for CHAP: first line 'user secret'; a second one is the target's own, for mutual CHAP.")
+@click.option("--allow", "initiators", multiple=True, metavar="IQN", help="Admit only these initiators. May be repeated.")
+@click.option("--plant", metavar="lost:N|stale:N|torn:N",
+              help="A fault for testing tests: one bad block around the N-th write to the first LUN.")
+def command(
+    portals: tuple[str, ...],
+    name: str,
+    luns: tuple[str, ...],
+    chap: Path | None,
+    initiators: tuple[str, ...],
+    plant: str | None,
+) -> None:
+    """Serve LUNs over iSCSI, on loopback unless access is guarded, until SIGTERM.
+
+    Prints one line, `ready {...}` with the portals as JSON, when it listens.
+    """
+    access = Access(
+        initiators=frozenset(i.lower() for i in initiators) if initiators else None,
+        chap=_read_chap(chap) if chap else None,
+        discovery_chap=_read_chap(chap) if chap else None,
+    )
+    try:
+        node = TargetNode(name, alias="mpio", access=access)
+    except ValueError as error:
+        raise InputError("--name", str(error)) from None
+    for index, text in enumerate(luns):
+        _add_lun(node, text, plant if index == 0 else None)
+    asyncio.run(_serve(node, [_parse_portal(text) for text in portals]))
+
+
+async def _serve(node: TargetNode, portals: list[tuple[Portal, int]]) -> None:
+    from mpio.io.target_server import TargetServer, check_exposure
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    server = TargetServer(node, TargetParams(portal=Portal("127.0.0.1")), time.monotonic_ns)
+    bound = []
+    try:
+        for portal, tpgt in portals:
+            check_exposure(portal, guarded=node.access.is_guarded)
+            actual = server.listen(portal, tpgt)
+            node.add_portal(tpgt, actual)
+            bound.append((actual, tpgt))
+        ready = {
+            "target": node.name,
+            "portals": [{"host": p.host, "port": p.port, "tpgt": tpgt} for p, tpgt in bound],
+            "luns": sorted(node.device.units),
+        }
+        print(f"ready {json.dumps(ready)}", flush=True)
+        await stop.wait()
+    finally:
+        server.close()
+        for unit in node.device.units.values():
+            unit.store.flush()
+            unit.store.close()
+    print("stopped", file=sys.stderr)
+
+
+def _parse_portal(text: str) -> tuple[Portal, int]:
+    address, comma, group = text.partition(",")
+    try:
+        host, colon, port = address.rpartition(":")
+        # Port 0 is for listening only, so the address type does not know it
+        portal = Portal(Portal.parse(f"{host}:1").host, 0) if colon and port == "0" else Portal.parse(address)
+    except ValueError as error:
+        raise InputError("--portal", str(error)) from None
+    if comma and not (group.isascii() and group.isdigit() and 0 < int(group[:6]) < 65536):
+        raise InputError("--portal", f"expected a portal group from 1 to 65535 after the comma, found {group!r}")
+    return portal, int(group) if comma else 1
+
+
+def _add_lun(node: TargetNode, text: str, plant: str | None) -> None:
+    number, equals, rest = text.partition("=")
+    kind, colon, rest = rest.partition(":")
+    what, *extras = rest.split(",")
+    if not equals or not colon or not number.isdigit() or not what or kind not in ("ram", "file"):
+        raise InputError("--lun", f"expected N=ram:SIZE or N=file:PATH, found {text!r}")
+    options = dict(extra.partition("=")[::2] for extra in extras)
+    unknown = set(options) - {"bs", "ro", "size"}
+    if unknown:
+        raise InputError("--lun", f"expected bs=, size= or ro after the comma, found {', '.join(sorted(unknown))!r}")
+    try:
+        read_only = "ro" in options
+        if kind == "ram":
+            store: BlockStore = RamStore(parse_size(what))
+        else:
+            from mpio.io.file_store import FileStore
+
+            size = parse_size(options["size"]) if "size" in options else None
+            store = FileStore(Path(what), size_bytes=size, read_only=read_only)
+        if plant is not None:
+            store = _planted(store, plant)
+        node.add_lun(int(number), store, block_size=int(options.get("bs", "512")), read_only=read_only)
+    except (ValueError, OSError) as error:
+        raise InputError(f"--lun {text}", getattr(error, "strerror", None) or str(error)) from None
+
+
+def _planted(store: BlockStore, plant: str) -> BlockStore:
+    kind, _, count = plant.partition(":")
+    if kind not in _PLANTS or not count.isdigit():
+        raise InputError("--plant", f"expected one of {', '.join(_PLANTS)} and the number of a write, found {plant!r}")
+    return _PLANTS[kind](store, int(count))
+
+
+def _read_chap(path: Path) -> ChapConfig:
+    try:
+        with path.open(encoding="utf-8") as file:
+            lines = [line.split() for line in file.read(_CHAP_FILE_MAX_BYTES).splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(str(path), f"can't read it: {getattr(error, 'strerror', None) or error}") from None
+    if not 1 <= len(lines) <= 2 or any(len(words) != 2 for words in lines):
+        raise InputError(str(path), "expected a line 'user secret', and for mutual CHAP a second one")
+    (username, password), *mutual = lines
+    try:
+        return ChapConfig(username, password, *(mutual[0] if mutual else ()))
+    except ValueError as error:
+        raise InputError(str(path), str(error)) from None
