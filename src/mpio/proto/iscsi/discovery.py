@@ -2,12 +2,36 @@
 
 from mpio.errors import RemoteProtocolError
 from mpio.model.address import Portal, check_iscsi_name
-from mpio.proto.iscsi.text import Pairs
+from mpio.proto.iscsi.pdu import NO_TAG
+from mpio.proto.iscsi.text import Pairs, TextAssembler, decode_text
 
 Targets = list[tuple[str, list[tuple[Portal, int]]]]
 """Target names with portals and portal group tags, in the order of the answer."""
 
-PAIRS_MAX = 8192
+_PAIRS_MAX = 8192
+_ROUNDS_MAX = 1024  # empty text responses would otherwise never end
+
+
+class TargetsAnswer:
+    """Gathers the Text Responses that answer one SendTargets."""
+
+    def __init__(self) -> None:
+        self._text = TextAssembler()
+        self._rounds = 0
+
+    def add(self, segment: bytes, *, final: bool, ttt: int) -> Targets | None:
+        """Take a response: data segment, F bit, target transfer tag. The targets, or None if more is to be asked for.
+
+        Raises RemoteProtocolError.
+        """
+        self._rounds += 1
+        text = self._text.add(segment, more=not final)
+        if text is not None:
+            return parse_targets(decode_text(text, _PAIRS_MAX))
+        if ttt == NO_TAG or self._rounds > _ROUNDS_MAX:
+            raise RemoteProtocolError("a text response that goes on has no target transfer tag, or never ends",
+                                      clause="RFC 7143 §11.11.1")
+        return None
 
 
 def parse_targets(pairs: Pairs) -> Targets:

@@ -6,12 +6,12 @@ connection is given up (as the Linux SCSI error handler does with abort_timeout 
 
 from collections.abc import Callable
 from enum import Enum
-from typing import Protocol
 
 from mpio.errors import RemoteProtocolError
 from mpio.model.settings import Settings
 from mpio.model.task import Outcome, Task
 from mpio.proto.iscsi.initiator_events import ConnectionEvent, LunReset, TaskAborted, TaskTimedOut
+from mpio.proto.iscsi.initiator_tasks import InitiatorTasks
 from mpio.proto.iscsi.pdu import (
     NO_TAG,
     TaskFunction,
@@ -28,35 +28,6 @@ _OF_LUN = {TaskFunction.ABORT_TASK_SET, TaskFunction.CLEAR_TASK_SET, TaskFunctio
 _OF_TARGET = {TaskFunction.TARGET_WARM_RESET, TaskFunction.TARGET_COLD_RESET}
 
 Answered = Callable[[int | None], None]
-
-
-class Nexus(Protocol):
-    """What task management needs of its connection."""
-
-    tasks: dict[int, Task]
-    cmd_sn: int
-    exp_stat_sn: int
-
-    def new_tag(self) -> int:
-        """An ITT that is not in use."""
-
-    def release_tag(self, itt: int) -> None:
-        """The ITT may be used again."""
-
-    def send(self, header: bytes) -> None:
-        """Queue a PDU without data."""
-
-    def end_task(self, task: Task, outcome: Outcome) -> None:
-        """Take a task out and call its on_done."""
-
-    def watch(self, deadline_ns: int) -> None:
-        """Call `expired` for tasks with this deadline when it has passed."""
-
-    def report(self, event: ConnectionEvent) -> None:
-        """Queue an event."""
-
-    def lose(self, cause: str) -> None:
-        """End the connection."""
 
 
 class _Stage(Enum):
@@ -91,14 +62,31 @@ class _Request:
 
 
 class TaskManagement:
-    """Outstanding requests and the escalation of one connection."""
+    """Outstanding requests and the escalation of one connection.
 
-    def __init__(self, nexus: Nexus, settings: Settings) -> None:
-        self._nexus = nexus
+    Args:
+        tasks: the tasks of the connection.
+        send: queues a PDU without data.
+        settings: abort_timeout and lu_reset_timeout are used.
+        report: queues an event of the connection.
+        lose: ends the connection for the cause given.
+    """
+
+    def __init__(
+        self,
+        tasks: InitiatorTasks,
+        send: Callable[[bytes], None],
+        settings: Settings,
+        report: Callable[[ConnectionEvent], None],
+        lose: Callable[[str], None],
+    ) -> None:
+        self._tasks = tasks
+        self._send_pdu = send
+        self._report = report
+        self._lose = lose
         self._abort_timeout_ns = seconds(settings.abort_timeout)
         self._reset_timeout_ns = seconds(settings.lu_reset_timeout)
         self._requests: dict[int, _Request] = {}
-        self._stages: dict[int, _Stage] = {}  # by ITT of the task
         self._resets: dict[bytes, int] = {}  # deadline of a reset that is under way, by LUN
         self._now = 0
 
@@ -109,11 +97,12 @@ class TaskManagement:
 
     def _send(self, function: TaskFunction, lun: bytes, task: Task | None, on_done: Answered,
               deadline_ns: int | None) -> None:
-        nexus = self._nexus
-        tag = nexus.new_tag()
+        tasks = self._tasks
+        tag = tasks.new_tag()
         referenced, ref_cmd_sn = (NO_TAG, 0) if task is None else (task.itt, task.cmd_sn)
-        self._requests[tag] = _Request(function, bytes(lun), referenced, nexus.cmd_sn, deadline_ns, on_done)
-        nexus.send(task_management_request(function, lun, tag, referenced, nexus.cmd_sn, nexus.exp_stat_sn, ref_cmd_sn))
+        self._requests[tag] = _Request(function, bytes(lun), referenced, tasks.cmd_sn, deadline_ns, on_done)
+        self._send_pdu(task_management_request(function, lun, tag, referenced, tasks.cmd_sn, tasks.exp_stat_sn,
+                                               ref_cmd_sn))
 
     def owns(self, tag: int) -> bool:
         """Whether the ITT is that of an outstanding request."""
@@ -126,23 +115,16 @@ class TaskManagement:
             raise RemoteProtocolError(f"task management response with the unknown tag {tag:#010x}",
                                       clause="RFC 7143 §11.6")
         self._now = now
-        self._nexus.release_tag(tag)
+        self._tasks.release_tag(tag)
         if response == TaskResponse.FUNCTION_COMPLETE:
-            tasks = self._nexus.tasks
-            for task in [task for task in tasks.values() if request.covers(task)]:
-                if tasks.get(task.itt) is task:
-                    self._nexus.end_task(task, Outcome.ABORTED)
+            for task in [task for task in self._tasks.outstanding.values() if request.covers(task)]:
+                if self._tasks.outstanding.get(task.itt) is task:  # on_done of another one may do anything
+                    self._tasks.end_task(task, Outcome.ABORTED)
         request.on_done(response)
-
-    def forget(self, tag: int) -> None:
-        """The task with this ITT has ended."""
-        if self._stages:
-            self._stages.pop(tag, None)
 
     def ended(self) -> None:
         """The connection has ended: nobody will answer."""
         requests, self._requests = self._requests, {}
-        self._stages.clear()
         self._resets.clear()
         for request in requests.values():
             request.on_done(None)
@@ -157,15 +139,15 @@ class TaskManagement:
         """Give up the connection if a request is overdue."""
         for request in self._requests.values():
             if request.deadline_ns is not None and now >= request.deadline_ns:
-                self._nexus.lose(f"{request.function.name.replace('_', ' ')} was not answered in time")
+                self._lose(f"{request.function.name.replace('_', ' ')} was not answered in time")
                 return
 
     def expired(self, task: Task, now: int) -> None:
         """The task's deadline has passed: the next step."""
         self._now = now
-        stage = self._stages.get(task.itt)
+        stage = self._tasks.overdue.get(task.itt)
         if stage is None:
-            self._nexus.report(TaskTimedOut(task.cdb[0]))
+            self._report(TaskTimedOut(task.cdb[0]))
             self._set(task, _Stage.ABORT_SENT, now + self._abort_timeout_ns)
             tag = task.itt
             self._send(TaskFunction.ABORT_TASK, task.lun, task, lambda response: self._aborted(task, tag, response),
@@ -174,16 +156,16 @@ class TaskManagement:
             self._reset(task, now)
 
     def _set(self, task: Task, stage: _Stage, deadline_ns: int) -> None:
-        self._stages[task.itt] = stage
+        self._tasks.overdue[task.itt] = stage
         task.deadline_ns = deadline_ns
-        self._nexus.watch(deadline_ns)
+        self._tasks.deadline_ns = min(self._tasks.deadline_ns, deadline_ns)
 
     def _aborted(self, task: Task, tag: int, response: int | None) -> None:
         """ABORT TASK was answered. With response 0 the task has ended already."""
         if response is None:
             return
-        self._nexus.report(TaskAborted(response))
-        if self._nexus.tasks.get(tag) is not task or self._stages.get(tag) is not _Stage.ABORT_SENT:
+        self._report(TaskAborted(response))
+        if self._tasks.outstanding.get(tag) is not task or self._tasks.overdue.get(tag) is not _Stage.ABORT_SENT:
             return  # its status came meanwhile, or the answer came too late
         if response == TaskResponse.TASK_DOES_NOT_EXIST:
             self._set(task, _Stage.AWAITING_STATUS, self._now + min(ABSENT_WAIT_NS, self._abort_timeout_ns))
@@ -205,6 +187,6 @@ class TaskManagement:
         if response is None:
             return
         self._resets.pop(lun, None)
-        self._nexus.report(LunReset(response))
+        self._report(LunReset(response))
         if response != TaskResponse.FUNCTION_COMPLETE:
-            self._nexus.lose(f"LOGICAL UNIT RESET after a timeout of a task was answered {response}")
+            self._lose(f"LOGICAL UNIT RESET after a timeout of a task was answered {response}")
