@@ -95,7 +95,7 @@ class Wire:
     async def until(self, is_true: Callable[[dict[str, int]], bool]) -> None:
         """Wait until the relay's counters say so."""
         async with asyncio.timeout(PATIENCE_S):
-            while not is_true(await self.fabric.stats()):
+            while not is_true(await self.fabric.stats()):  # noqa: ASYNC110 (the counters are another process's)
                 await asyncio.sleep(0.01)
 
 
@@ -425,14 +425,16 @@ def test_direct_fabric_refuses_every_fault() -> None:
 async def test_death_of_the_relay_is_told(wire: Wire) -> None:
     os.kill(wire.fabric.pid, signal.SIGKILL)
     with pytest.raises(FabricError, match="relay process"):
-        for _ in range(2):  # the first order may still be written
-            await wire.inject("reset")
+        await wire.inject("reset")
+    with pytest.raises(FabricError, match="relay process"):
+        await wire.inject("reset")
 
 
 def test_bad_orders_are_answered_and_change_nothing() -> None:
     orders = [
-        b"not JSON", b"[]", b"[" * 5000, b'{"op": "fly"}', b"{}", b'{"op": "heal", "path": 7}', b'{"op": "stats", "id": 5}',
-        b'{"op": "open", "host": "127.0.0.1", "port": "x"}', b'{"op": "inject", "path": "a", "kind": "reset"}',
+        b"not JSON", b"[]", b"[" * 5000, b'{"op": "fly"}', b"{}", b'{"op": "heal", "path": 7}',
+        b'{"op": "stats", "id": 5}', b'{"op": "open", "host": "127.0.0.1", "port": "x"}',
+        b'{"op": "inject", "path": "a", "kind": "reset"}',
     ]  # fmt: skip
     child = subprocess.run(
         [sys.executable, "-m", "mpio.io.relay"],
