@@ -116,7 +116,7 @@ class TargetConnection:
         self._burst_max = 0
         self._first_burst_max = 0
         self._initial_r2t = True
-        self._is_discovery = False
+        self._takes_commands = False  # a normal session, in the full feature phase
         self._immediate_max = 0  # bytes of immediate data in one command
         self._managing = 0  # task management functions without an answer
 
@@ -374,6 +374,8 @@ class TargetConnection:
 
     def _drop(self, task: TargetTask) -> None:
         """End a task without an answer. Data that still come for it are dropped as they come."""
+        if self._tasks.get(task.itt) is not task:
+            return
         del self._tasks[task.itt]
         self._forget(task)
         if not task.immediate:
@@ -401,11 +403,11 @@ class TargetConnection:
 
     def _on_pdu(self, header: Fields, data: memoryview) -> None:
         opcode, flags, _, _, _, lun, itt, word20, cmd_sn, _, specific = header
-        if opcode == _SCSI_COMMAND and cmd_sn == self._exp_cmd_sn and self.state is State.FULL_FEATURE:
+        if opcode == _SCSI_COMMAND and cmd_sn == self._exp_cmd_sn and self._takes_commands:
             if (self._max_cmd_sn - cmd_sn) & _MASK >= _HALF:
                 return  # the window is shut
             self._exp_cmd_sn = (cmd_sn + 1) & _MASK
-            if flags & _WRITE or not flags & _FINAL or data or itt in self._tasks or self._early:
+            if flags & _WRITE or not flags & _FINAL or data or itt in self._tasks or self._early or itt == NO_TAG:
                 self._begin_command(header, data)
                 if self._early:
                     self._catch_up()
@@ -413,7 +415,7 @@ class TargetConnection:
             task = TargetTask(self, lun, specific, itt, flags, word20)
             self._tasks[itt] = task
             self._dispatch(task)
-        elif opcode == _SCSI_DATA_OUT and self.state is State.FULL_FEATURE:
+        elif opcode == _SCSI_DATA_OUT and self.state is not State.LOGIN:
             self._on_data_out(header, data)
         else:
             self._on_other(RequestHeader._make(header), data)
@@ -524,7 +526,7 @@ class TargetConnection:
         self._data_in_max = min(self._segment_max, self._burst_max)
         self._first_burst_max = params.first_burst_length
         self._initial_r2t = params.initial_r2t
-        self._is_discovery = params.is_discovery
+        self._takes_commands = not params.is_discovery
         self._immediate_max = params.immediate_length_max
         self._texts = TextAnswers(self._acceptor, params, self.params.portal)
         self._events.append(SessionOpened(params))
@@ -535,7 +537,7 @@ class TargetConnection:
         """A command with write data, or with something odd about it. Its turn has come. `data` None: damaged."""
         opcode, flags, _, _, _, lun, itt, expected, _, _, cdb = header
         immediate = opcode & pdu.IMMEDIATE != 0
-        if itt in self._tasks or itt == NO_TAG or self._is_discovery:
+        if itt in self._tasks or itt == NO_TAG or not self._takes_commands:
             if not immediate:
                 self._max_cmd_sn = (self._max_cmd_sn + 1) & _MASK
             reason = RejectReason.TASK_IN_PROGRESS if itt in self._tasks else RejectReason.PROTOCOL_ERROR
@@ -629,7 +631,7 @@ class TargetConnection:
             self._go_on(task)
 
     def _landing(self, header: Fields) -> memoryview | None:
-        if header[0] != _SCSI_DATA_OUT or self.state is not State.FULL_FEATURE:
+        if header[0] != _SCSI_DATA_OUT:
             return None
         task = self._gathering(header[6], header[7])
         if task is None:
@@ -711,7 +713,7 @@ class TargetConnection:
             self._end(Input.LOGGED_OUT, "logged out")
 
     def _on_task_management(self, header: RequestHeader, data: memoryview) -> None:  # noqa: ARG002
-        if self._is_discovery:
+        if not self._takes_commands:
             self._reject(header, RejectReason.PROTOCOL_ERROR)
             return
         if self._managing >= self.params.immediate_max:
