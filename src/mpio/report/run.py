@@ -48,6 +48,7 @@ class Stall:
     bound_ns: int | None  # None: nothing was promised
     best_ns: int | None
     timeline: tuple[Step, ...]
+    terms: tuple["Term", ...] = ()  # of this fault's bound, where they are not the run's
     longest_gap_ns: int | None = None  # the longest time without any I/O ending while one was outstanding
     ios: int | None = None  # how many I/Os were under way at some time of the fault
 
@@ -148,6 +149,7 @@ class Run:
     bound: Bound | None
     latency_ns: Mapping[str, int]
     iops: float | None
+    verified_bytes: int | None  # read back through each path after the last fault
     paths: tuple[PathFigures, ...]
     journal: tuple[Event, ...]
     history: History

@@ -9,7 +9,7 @@ import json
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from mpio.errors import InputError
 from mpio.events import RECORDS_MAX, Event, Kind
@@ -61,6 +61,7 @@ def read_run(directory: Path) -> Run:
     journal = _read_journal(directory / "journal.jsonl", notes)
     history = _read_history(directory / "history.jsonl", notes)
     scenario = _optional_text(directory / "scenario.toml", notes)
+    _note_left_out(verdict, metrics, notes)
     settings = {name: value for name, value in metrics.shape("settings", {}).plain(FIELDS_MAX).items()
                 if not any(word in name for word in _SECRET_WORDS)}
     return Run(
@@ -76,6 +77,7 @@ def read_run(directory: Path) -> Run:
         bound=_bound(metrics),
         latency_ns=_latency(metrics),
         iops=None if metrics.value.get("iops") is None else metrics.number("iops"),
+        verified_bytes=metrics.optional_integer("verified_bytes"),
         paths=tuple(_path(item, index) for index, item in enumerate(metrics.shapes("paths", PATHS_MAX, []))),
         journal=journal,
         history=history,
@@ -231,6 +233,7 @@ def _stall(item: Shape) -> Stall:
         bound_ns=item.optional_integer("bound_ns"),
         best_ns=item.optional_integer("best_ns"),
         timeline=tuple(sorted(steps, key=lambda step: (step.t_ns, STEPS.index(step.what)))),
+        terms=_terms(item, []),
         longest_gap_ns=item.optional_integer("longest_gap_ns"),
         ios=item.optional_integer("ios"),
     )
@@ -249,9 +252,19 @@ def _bound(metrics: Shape) -> Bound | None:
     if metrics.value.get("bound") is None:
         return None
     bound = metrics.shape("bound")
-    terms = tuple(Term(term.text("name"), term.integer("value_ns"), term.text("source"))
-                  for term in bound.shapes("terms", FIELDS_MAX))
-    return Bound(terms, bound.integer("worst_ns"), bound.integer("best_ns"))
+    return Bound(_terms(bound), bound.integer("worst_ns"), bound.integer("best_ns"))
+
+
+def _terms(item: Shape, default: Any = ...) -> tuple[Term, ...]:
+    return tuple(Term(term.text("name"), term.integer("value_ns"), term.text("source"))
+                 for term in item.shapes("terms", FIELDS_MAX, default))
+
+
+def _note_left_out(verdict: Shape, metrics: Shape, notes: list[str]) -> None:
+    if (blocks := verdict.integer("blocks_left_out", 0)) > 0:
+        notes.append(f"verdict.json: {blocks:,} more findings of bad blocks were left out by the drill.")
+    if (ios := metrics.integer("history_left_out", 0)) > 0:
+        notes.append(f"history.jsonl: {ios:,} more I/Os were left out by the drill; they are counted, but not drawn.")
 
 
 def _latency(metrics: Shape) -> dict[str, int]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
+from mpio.events import Kind
 from mpio.report.lanes import Lane, MarkKind, path_lanes
 from mpio.report.run import Run, Stall
 from mpio.report.series import (
@@ -24,6 +25,7 @@ from mpio.units import NS_PER_S, format_duration, format_size
 LANES_MAX = 64
 ODD_MARKS_MAX = 300
 FAULT_LABELS_MAX = 60
+PHASES_MAX = 50
 COLOURED_PATHS_MAX = 8  # beyond, throughput is drawn as one total
 _COLUMN_WIDTH = 2.0
 _LETTER_WIDTH = 6.4  # of the 11-pixel label font, on the safe side
@@ -89,6 +91,7 @@ class _Timeline:
         top = self.y
         self.y += 10
         self._latency()
+        self._phases(top, self.y)
         self.y += 26
         self._throughput()
         self.y += 14
@@ -247,6 +250,17 @@ class _Timeline:
                 named = (stall.bound_ns, max(right, named[1]))  # goes on from its neighbour, as one line
             elif label(text, at_end, y - 5, "bound-text") or label(text, at_end, y + 13, "bound-text"):
                 named = (stall.bound_ns, right)
+
+    def _phases(self, top: float, bottom: float) -> None:
+        """Where each phase of the run begins: a tick with its name at the foot of the latency panel."""
+        free_from = self.x.start
+        phases = [event for event in self.run.journal if event.kind is Kind.PHASE_ENTERED]
+        for event in phases[:PHASES_MAX]:
+            x, name = self.x(event.t_ns), str(event.fields.get("phase", ""))
+            self.parts.append(element("line", x1=x, x2=x, y1=top, y2=bottom, class_="phase"))
+            if x >= free_from and x + len(name) * _LETTER_WIDTH < self.layout.width:
+                self.parts.append(element("text", text=name, x=x + 4, y=bottom - 5, class_="phase-text"))
+                free_from = x + len(name) * _LETTER_WIDTH + 12
 
     def _throughput(self) -> None:
         top, bottom = self._panel(self.layout.throughput_height, "throughput")

@@ -3,6 +3,7 @@
 Owns: what is said about a run. Knows nothing of how it is shown.
 """
 
+import re
 from dataclasses import dataclass
 
 from mpio.events import Event, Kind
@@ -28,6 +29,8 @@ STEP_WORDS = {
 
 _IMPORTANT = frozenset(Kind) - {Kind.PING_SENT, Kind.PRIORITY_CHANGED}
 NAMED_CLAIMS_MAX = 3
+_URL_PORTAL = re.compile(r"iscsi://(?:[^/@]*@)?([^/]+)/")
+_IO_COUNT = re.compile(r"(read|write|flush|discard) (ok|fail|unknown|unfinished)")
 
 
 def number(value: float) -> str:
@@ -59,10 +62,11 @@ def fault_label(run: Run, stall: Stall) -> str:
 
 
 def path_name(run: Run, path: int) -> str:
-    """The path's own name where it has one besides its number, else ''."""
+    """The path's own name where it has one besides its number, else ''. Of a target's URL the portal is enough."""
     for figures in run.paths:
         if figures.path == path and figures.name != f"path {path}":
-            return figures.name
+            match = _URL_PORTAL.match(figures.name)
+            return match[1] if match else figures.name
     return ""
 
 
@@ -83,9 +87,9 @@ def sentence(run: Run) -> str:
         parts.append(f"worst stall {format_duration(worst.worst_stall_ns)}" + (
             "" if worst.bound_ns is None else f" of at most {format_duration(worst.bound_ns)}"))
     parts.append(plural(io_count(run), "I/O"))
-    verified = run.counts.get("verified_bytes")
-    if isinstance(verified, int) and not isinstance(verified, bool) and verified > 0:
-        parts.append(f"{format_size(verified)} verified through {'each path' if len(run.paths) != 1 else 'the path'}")
+    if run.verified_bytes:
+        through = "the path" if len(run.paths) == 1 else "each path"
+        parts.append(f"{format_size(run.verified_bytes)} verified through {through}")
     if run.blocks:
         parts.append(plural(len(run.blocks), "bad block"))
     elif io_count(run) and any(claim.result == "pass" and is_about_loss(claim) for claim in run.claims):
@@ -107,8 +111,7 @@ def _shortcoming(run: Run) -> str:
 
 def is_about_loss(claim: Claim) -> bool:
     """Whether a claim is about acknowledged data still being there."""
-    name = claim.name.lower().replace("_", " ").replace("-", " ")
-    return any(word in name for word in ("lost", "loss", "durab", "data"))
+    return any(word in claim.name.lower() for word in ("lost", "loss"))
 
 
 def worst_stall(run: Run) -> Stall | None:
@@ -119,9 +122,9 @@ def worst_stall(run: Run) -> Stall | None:
 
 
 def io_count(run: Run) -> int:
-    """I/Os of the run: as counted, else as many as the history has."""
-    count = run.counts.get("ios")
-    return count if isinstance(count, int) and not isinstance(count, bool) else len(run.history)
+    """I/Os of the run: as counted by operation and outcome, else as many as the history has."""
+    counted = [count for name, count in run.counts.items() if isinstance(count, int) and _IO_COUNT.fullmatch(name)]
+    return sum(counted) if counted else len(run.history)
 
 
 def span_ns(run: Run) -> tuple[int, int]:
@@ -141,9 +144,11 @@ def bound_terms(bound: Bound | None, stall: Stall) -> tuple[Term, ...]:
     """The bound's terms where they are this stall's; else the stall's bound as one term of its own."""
     if stall.bound_ns is None:
         return ()
+    if stall.terms and sum(term.value_ns for term in stall.terms) == stall.bound_ns:
+        return stall.terms
     if bound is not None and bound.terms and sum(term.value_ns for term in bound.terms) == stall.bound_ns:
         return bound.terms
-    return (Term("bound", stall.bound_ns, "verdict.json; its terms are not in metrics.json"),)
+    return (Term("bound", stall.bound_ns, "verdict.json, without its terms"),)
 
 
 @dataclass(frozen=True, slots=True)

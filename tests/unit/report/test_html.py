@@ -135,7 +135,7 @@ def test_tables_name_their_columns(html: str) -> None:
             "fail",
             [
                 "FAIL",
-                "2 of 5 claims broken (no acknowledged write lost; no I/O failed)",
+                "2 of 5 claims broken (no data lost; no I/O errors)",
                 "1 bad block",
                 "over its bound",
                 "7 \u2013 8",
@@ -143,7 +143,7 @@ def test_tables_name_their_columns(html: str) -> None:
                 "broken",
             ],
         ),
-        ("unknown", ["CANNOT TELL", "1 of 5 claims undecided (paths came back)", "cannot tell"]),
+        ("unknown", ["CANNOT TELL", "1 of 5 claims undecided (paths reinstated)", "cannot tell"]),
         ("no I/O", ["no I/O in the history of this run", "0 faults"]),
         ("nothing claimed", ["This run made no claims"]),
     ],

@@ -20,7 +20,7 @@ def test_a_pass(tmp_path: Path) -> None:
     text = printed(tmp_path, Plan(ios=3_000))
     assert text.startswith("✓ PASS — 2 faults, worst stall 812 ms of at most 1.1 s")
     for words_ in (
-        "no acknowledged write lost",
+        "no data lost",
         "Fault 2  blackhole on path 2 (127.0.0.2:3260)",
         "reinstated",
         "+772 ms",
@@ -42,7 +42,7 @@ def test_a_fail_says_what_is_wrong(tmp_path: Path) -> None:
 
 def test_cannot_tell(tmp_path: Path) -> None:
     text = printed(tmp_path, Plan(ios=0, faults=[], seconds=2, verdict="unknown"))
-    assert text.startswith("? CANNOT TELL — 1 of 5 claims undecided (paths came back)")
+    assert text.startswith("? CANNOT TELL — 1 of 5 claims undecided (paths reinstated)")
 
 
 @pytest.mark.parametrize("width", [20, 40, 79, 200])
