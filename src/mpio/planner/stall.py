@@ -1,0 +1,190 @@
+"""How long I/O can stall in mpio's own engine when a path fails, from its settings alone.
+
+A stall is that of a request that is under way when the fault comes, counted from the fault to its end by another path
+(or by the same one after a total outage). Every bound is a sum of terms; each has a best and a worst value and says
+which setting or which fact it comes from. They hold for a process that is not itself stopped or starved, and for one
+fault at a time: a second one begins a new sum. Facts of Linux' own stack are in other terms and not planned here.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mpio.engine.fencing import fence_methods
+from mpio.model.settings import Settings
+from mpio.units import NS_PER_S, seconds
+
+Failure = Literal["blackhole", "reset", "hang", "outage"]
+"""`blackhole`: nothing passes and nobody is told. `reset`: the connection ends at once (RST, FIN) and can't be had again.
+`hang`: the target answers pings but not the command. `outage`: every path is lost, and all come back after a while."""
+
+REISSUE_NS = NS_PER_S // 10
+"""To notice a timer or an answer, to decide, to send the request again and to get its answer: a few turns of the event
+loop and two or three round trips, which take well under a millisecond on an idle machine. 100 ms leave room for a
+busy one and for a disk's own latency; more would hide a fault."""
+LOGIN_NS = NS_PER_S // 20
+"""TCP connect, login and the questions about identity: some fifteen round trips, 50 ms at 3 ms each."""
+RECONNECT_JITTER = 0.25
+"""A pause before a reconnect is lengthened by up to this share (io.path)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One summand: its least and its greatest value, and the setting or fact that it comes from."""
+
+    name: str
+    best_ns: int
+    value_ns: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The terms of one bound, in the order in which they pass.
+
+    Attributes:
+        failure: what has happened. terms: without those that are 0 in any case.
+        best_ns, worst_ns: the sums; `worst_ns` is None if a setting makes I/O wait for ever.
+        fails_after_ns: when `no_path_retry` lets requests fail before that, counted from the fault; None if it can't.
+    """
+
+    failure: Failure
+    terms: tuple[Term, ...]
+    best_ns: int
+    worst_ns: int | None
+    fails_after_ns: int | None = None
+
+    def as_json(self) -> dict[str, object]:
+        """As `metrics.json` has it: terms with name, value_ns (the worst) and source; worst_ns, best_ns."""
+        return {
+            "terms": [
+                {"name": term.name, "value_ns": term.value_ns, "best_ns": term.best_ns, "source": term.source}
+                for term in self.terms
+            ],
+            "best_ns": self.best_ns,
+            "worst_ns": self.worst_ns,
+            "fails_after_ns": self.fails_after_ns,
+        }
+
+
+def stall_bound(
+    settings: Settings, failure: Failure = "blackhole", *, writes: bool = True, outage_ns: int = 0,
+    fence_ns: int | None = None,
+) -> Budget:
+    """The longest stall of a request that a failure of its path can cause.
+
+    Args:
+        settings: of the map.
+        failure: what happens to the path, or with `outage` to all of them.
+        writes: whether the I/O has writes; only they wait for a fence.
+        outage_ns: for `outage`, how long it lasts.
+        fence_ns: what the fence takes, if known better than by `fence_timeout` for each of its methods.
+    """
+    if failure == "outage":
+        return _outage(settings, outage_ns)
+    terms = [*_detection(settings, failure), *_recovery(settings, failure)]
+    if writes:
+        terms += _fence(settings, fence_ns)
+    return _budget(failure, settings, [*terms, _reissue()])
+
+
+def reinstate_bound(settings: Settings) -> Budget:
+    """How long after the end of a fault its path is in use again, at the latest."""
+    return _budget("outage", settings, [*_reconnect(settings), _login()])
+
+
+def _detection(settings: Settings, failure: Failure) -> list[Term]:
+    """Until the connection is known to be lost."""
+    if failure == "reset":
+        return []
+    by_timeout = _by_command_timeout(settings)
+    if failure == "hang":
+        return by_timeout
+    by_ping = [
+        Term("silence before the ping", 0, seconds(settings.noop_out_interval), "noop_out_interval"),
+        Term("silence after the ping", seconds(settings.noop_out_timeout), seconds(settings.noop_out_timeout),
+             "noop_out_timeout"),
+    ]
+    if settings.noop_out_timeout == 0:
+        return by_timeout
+    if settings.timeout == 0:
+        return by_ping
+    return min(by_ping, by_timeout, key=lambda terms: sum(term.value_ns for term in terms))
+
+
+def _by_command_timeout(settings: Settings) -> list[Term]:
+    """A command's own timeout, then the task management that tries to end it before the session is given up."""
+    timeout_ns = seconds(settings.timeout)
+    return [
+        Term("command timeout", timeout_ns, timeout_ns, "timeout"),
+        Term("ABORT TASK without an answer", 0, seconds(settings.abort_timeout), "abort_timeout"),
+        Term("LOGICAL UNIT RESET without an answer", 0, seconds(settings.lu_reset_timeout), "lu_reset_timeout"),
+    ]
+
+
+def _recovery(settings: Settings, failure: Failure) -> list[Term]:
+    """How long a lost session is waited for; a hung command that can be aborted does not lose its session."""
+    wait_ns = seconds(settings.recovery_timeout)
+    source = "fast_io_fail_tmo" if settings.fast_io_fail_tmo is not None else "replacement_timeout"
+    return [Term("wait for the session to come back", 0 if failure == "hang" else wait_ns, wait_ns, source)]
+
+
+def _fence(settings: Settings, fence_ns: int | None) -> list[Term]:
+    """Until no copy of a write can land any more; the best fence is one short login."""
+    methods = fence_methods(settings)
+    if not methods:
+        return []
+    if fence_ns is None:
+        fence_ns = len(methods) * seconds(settings.fence_timeout)
+    return [Term(f"fence of a write ({', '.join(methods)})", 0, fence_ns, "fence_timeout")]
+
+
+def _reissue() -> Term:
+    return Term("re-issue by another path", 0, REISSUE_NS, "allowance: planner.stall.REISSUE_NS")
+
+
+def _login() -> Term:
+    return Term("connect, login, proof of identity", 0, LOGIN_NS, "allowance: planner.stall.LOGIN_NS")
+
+
+def _reconnect(settings: Settings) -> list[Term]:
+    """From the moment when the network is whole again: an attempt that was under way may have lost what it needs."""
+    return [
+        Term("login attempt under way", 0, seconds(settings.login_timeout), "login_timeout"),
+        Term("pause before the next attempt", 0, round(
+            seconds(max(settings.reconnect_delay, settings.reconnect_delay_max)) * (1 + RECONNECT_JITTER)),
+            f"reconnect_delay_max, {RECONNECT_JITTER:.0%} jitter"),
+    ]
+
+
+def _outage(settings: Settings, outage_ns: int) -> Budget:
+    """All paths are lost for a while. What counts is the later of the end of the outage and its discovery."""
+    detection = _detection(settings, "blackhole")
+    detected_ns = sum(term.value_ns for term in detection)
+    terms = [Term("outage", outage_ns, outage_ns, "the outage itself")]
+    if detected_ns > outage_ns:
+        terms.append(Term("until it is noticed", 0, detected_ns - outage_ns, " + ".join(t.source for t in detection)))
+    terms += [*_reconnect(settings), _login(), _reissue()]
+    budget = _budget("outage", settings, terms)
+    patience_ns = _patience_ns(settings)
+    wait_ns = seconds(settings.recovery_timeout)
+    if patience_ns is None or wait_ns < 0 or budget.worst_ns is None:
+        return budget
+    soonest_ns = sum(term.best_ns for term in detection) + wait_ns + patience_ns
+    fails_after_ns = soonest_ns if soonest_ns < budget.worst_ns else None
+    return Budget("outage", budget.terms, budget.best_ns, budget.worst_ns, fails_after_ns)
+
+
+def _patience_ns(settings: Settings) -> int | None:
+    """How long `no_path_retry` lets requests wait after the last path has failed; None for ever."""
+    if settings.no_path_retry == "queue":
+        return None
+    return 0 if settings.no_path_retry == "fail" else int(settings.no_path_retry) * seconds(settings.polling_interval)
+
+
+def _budget(failure: Failure, settings: Settings, terms: list[Term]) -> Budget:
+    endless = failure != "outage" and settings.recovery_timeout < 0
+    kept = tuple(term for term in terms if term.value_ns > 0)
+    return Budget(
+        failure, kept, best_ns=sum(term.best_ns for term in kept),
+        worst_ns=None if endless else sum(term.value_ns for term in kept),
+    )
