@@ -199,7 +199,7 @@ class Recovery:
     def _reroute(self, path: Path, requests: list[Request], cause: str, now: int) -> None:
         if requests:
             path.counters.rerouted += len(requests)
-            self._host.record(path, Kind.IO_REROUTED, now, count=len(requests), cause=cause)
+            self._host.record(path, Kind.IO_REROUTED, now, **{"count": len(requests), "from": path.name, "cause": cause})
             self._host.requeue(requests)
 
     # --- fences

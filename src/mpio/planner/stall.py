@@ -14,7 +14,7 @@ from mpio.model.settings import Settings
 from mpio.units import NS_PER_S, seconds
 
 Failure = Literal["blackhole", "reset", "hang", "outage"]
-"""`blackhole`: nothing passes and nobody is told. `reset`: the connection ends at once (RST, FIN) and can't be had again.
+"""`blackhole`: nothing passes and nobody is told. `reset`: the connection ends at once (RST, FIN) and stays away.
 `hang`: the target answers pings but not the command. `outage`: every path is lost, and all come back after a while."""
 
 REISSUE_NS = NS_PER_S // 10
@@ -80,7 +80,7 @@ def stall_bound(
         fence_ns: what the fence takes, if known better than by `fence_timeout` for each of its methods.
     """
     if failure == "outage":
-        return _outage(settings, outage_ns)
+        return _outage(settings, outage_ns, _fence(settings, fence_ns) if writes else [])
     terms = [*_detection(settings, failure), *_recovery(settings, failure)]
     if writes:
         terms += _fence(settings, fence_ns)
@@ -156,14 +156,17 @@ def _reconnect(settings: Settings) -> list[Term]:
     ]
 
 
-def _outage(settings: Settings, outage_ns: int) -> Budget:
-    """All paths are lost for a while. What counts is the later of the end of the outage and its discovery."""
+def _outage(settings: Settings, outage_ns: int, fence: list[Term]) -> Budget:
+    """All paths are lost for a while. What counts is the later of the end of the outage and its discovery.
+
+    The path that is back first fences those that are not yet.
+    """
     detection = _detection(settings, "blackhole")
     detected_ns = sum(term.value_ns for term in detection)
     terms = [Term("outage", outage_ns, outage_ns, "the outage itself")]
     if detected_ns > outage_ns:
         terms.append(Term("until it is noticed", 0, detected_ns - outage_ns, " + ".join(t.source for t in detection)))
-    terms += [*_reconnect(settings), _login(), _reissue()]
+    terms += [*_reconnect(settings), _login(), *fence, _reissue()]
     budget = _budget("outage", settings, terms)
     patience_ns = _patience_ns(settings)
     wait_ns = seconds(settings.recovery_timeout)
