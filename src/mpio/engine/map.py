@@ -158,11 +158,8 @@ class MultipathMap:
         path.submit = transport.submit
         path.recovery_at = None
         self._watch.begin(path, now)
-        was_failed = path.state is PathState.FAILED
         self._recovery.returned(path, now)
         self.change(path, PathInput.SESSION_UP, "logged in", now)
-        if was_failed and path.state is PathState.UP:
-            self.record(path, Kind.PATH_REINSTATED, now)
         for other in self.paths.values():
             self._recovery.want_fence(other, now)
         self._settle(now)

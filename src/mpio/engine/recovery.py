@@ -199,7 +199,8 @@ class Recovery:
     def _reroute(self, path: Path, requests: list[Request], cause: str, now: int) -> None:
         if requests:
             path.counters.rerouted += len(requests)
-            self._host.record(path, Kind.IO_REROUTED, now, **{"count": len(requests), "from": path.name, "cause": cause})
+            origin: dict[str, Value] = {"from": path.name}
+            self._host.record(path, Kind.IO_REROUTED, now, count=len(requests), cause=cause, **origin)
             self._host.requeue(requests)
 
     # --- fences

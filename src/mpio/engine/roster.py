@@ -69,6 +69,8 @@ class Roster:
             self._record(path, Kind.PATH_MARGINAL, now, cause=held, until_ns=path.damping.until_ns)
         elif old is PathState.DELAYED:
             self._record(path, Kind.PATH_MARGINAL_ENDED, now, cause=cause)
+        if new is PathState.UP and old not in (PathState.DOWN, PathState.GHOST):
+            self._record(path, Kind.PATH_REINSTATED, now)
         if new in _BAD:
             self._failback.cancel()
             if old not in _BAD:
