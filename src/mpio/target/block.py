@@ -4,6 +4,8 @@ The CDB has at least 16 bytes. Checks in the order that the conformance tests of
 CDB fields, LBA range. Handlers may raise StoreError.
 """
 
+import struct
+
 from mpio.errors import RemoteProtocolError
 from mpio.model.task import Buffer
 from mpio.proto.scsi import cdb as cdbs
@@ -18,7 +20,7 @@ from mpio.proto.scsi.sense import (
     Sense,
 )
 from mpio.target.nexus import Nexus
-from mpio.target.response import CONDITION_MET, GOOD, Response, check
+from mpio.target.response import CONDITION_MET, GOOD, Response, check, data_in
 from mpio.target.state import COMPARE_AND_WRITE_MAX, UNMAP_DESCRIPTORS_MAX, UnitState
 from mpio.target.store import write_zeroes
 
@@ -160,6 +162,34 @@ def pre_fetch(unit: UnitState, _nexus: Nexus, cdb: bytes, _data: Buffer) -> Resp
     if lba + blocks > unit.blocks:
         return _fail(unit, LBA_OUT_OF_RANGE)
     return CONDITION_MET
+
+
+_STATUS_SCAN_BYTES = 4 << 20
+_MAPPED, _DEALLOCATED = 0, 1
+
+
+def get_lba_status(unit: UnitState, _nexus: Nexus, cdb: bytes, _data: Buffer) -> Response:
+    """GET LBA STATUS: how far the blocks from an LBA on are all in use, or all without.
+
+    A block that reads as zeroes counts as deallocated, since nobody can tell the difference (LBPRZ 1). One descriptor,
+    which may end before the run does; the initiator asks on from there (SBC-3 §5.4).
+    """
+    lba, allocation = lba_and_blocks(cdb)
+    if lba >= unit.blocks:
+        return _fail(unit, LBA_OUT_OF_RANGE)
+    size = unit.block_size
+    scanned = min(unit.blocks - lba, _STATUS_SCAN_BYTES // size)
+    found = unit.store.read(lba * size, scanned * size)
+    zero = bytes(size)
+    deallocated = found[:size] == zero
+    if deallocated and found.count(0) == len(found):
+        run = scanned
+    else:
+        run = 1
+        while run < scanned and (found[run * size : (run + 1) * size] == zero) == deallocated:
+            run += 1
+    descriptor = struct.pack(">QIB3x", lba, run, _DEALLOCATED if deallocated else _MAPPED)
+    return data_in(struct.pack(">I4x", len(descriptor) + 4) + descriptor, allocation)
 
 
 def write_same(unit: UnitState, _nexus: Nexus, cdb: bytes, data: Buffer) -> Response:

@@ -144,6 +144,8 @@ _ROWS = (
     _row(Op.WRITE_SAME_16, "f9" + _LBA_16, _WRITE, _MEDIUM, block.write_same),
     _row(Op.SERVICE_ACTION_IN_16, "1f 0000000000000000 ffffffff 00 00", _FREE, _STANDBY, primary.read_capacity_16,
          action=cdbs.SA_READ_CAPACITY_16),
+    _row(Op.SERVICE_ACTION_IN_16, "1f ffffffffffffffff ffffffff 00 00", _READ, _MEDIUM, block.get_lba_status,
+         action=cdbs.SA_GET_LBA_STATUS),
     _row(Op.REPORT_LUNS, "00 ff 000000 ffffffff 00 00", _FREE, _ALWAYS, primary.report_luns, quiet=True),
     _row(Op.MAINTENANCE_IN, "ff 00000000 ffffffff 00 00", _FREE, _ALWAYS, primary.report_target_port_groups,
          action=cdbs.SA_REPORT_TARGET_PORT_GROUPS),

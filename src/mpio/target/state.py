@@ -16,7 +16,7 @@ from mpio.target.store import BlockStore
 
 BLOCK_SIZES = (512, 4096)
 TRANSFER_BYTES_MAX = 8 << 20  # one command's data are one copy in memory
-WRITE_SAME_BYTES_MAX = 32 << 20  # done while everybody waits
+WRITE_SAME_BYTES_MAX = TRANSFER_BYTES_MAX  # done while everybody waits
 UNMAP_BLOCKS_MAX = 1 << 20
 UNMAP_DESCRIPTORS_MAX = 256
 COMPARE_AND_WRITE_MAX = 255
