@@ -1,0 +1,1 @@
+"""The Linux host: its namespaces, files and tools, read and changed with an undo."""
