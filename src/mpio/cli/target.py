@@ -33,7 +33,8 @@ _CHAP_FILE_MAX_BYTES = 4096
               "',size=1GiB' to make a sparse file of that size. May be repeated.")
 @click.option("--chap", type=click.Path(path_type=Path), metavar="FILE",
               help="Ask for CHAP: first line 'user secret'; a second one is the target's own, for mutual CHAP.")
-@click.option("--allow", "initiators", multiple=True, metavar="IQN", help="Admit only these initiators. May be repeated.")
+@click.option("--allow", "initiators", multiple=True, metavar="IQN",
+              help="Admit only these initiators. May be repeated.")
 @click.option("--plant", metavar="lost:N|stale:N|torn:N",
               help="A fault for testing tests: one bad block around the N-th write to the first LUN.")
 def command(

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
+from mpio.io.coalesce import Coalescer
 from mpio.model.task import Buffer
 from mpio.units import NS_PER_S
 
@@ -63,6 +64,7 @@ class Channel(Generic[T]):
         clock: returns the present time in ns.
         on_event: called with each event of the engine.
         after: called after the engine was given input and its events were handed out.
+        owed_bytes: how many bytes of answers the peer owes, where that is known: then reads are coalesced.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Channel(Generic[T]):
         clock: Callable[[], int],
         on_event: Callable[[T], None],
         after: Callable[[], None] | None = None,
+        owed_bytes: Callable[[], int] | None = None,
     ) -> None:
         self.engine = engine
         self.closed = False
@@ -90,6 +93,7 @@ class Channel(Generic[T]):
         self._finish_timer: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
+        self._coalescer = Coalescer(sock, owed_bytes, self._readable) if owed_bytes is not None else None
         engine.wake = self._wake
         self._loop.add_reader(self._fd, self._readable)
 
@@ -126,6 +130,8 @@ class Channel(Generic[T]):
         for timer in (self._timer, self._finish_timer):
             if timer is not None:
                 timer.cancel()
+        if self._coalescer is not None:
+            self._coalescer.stop()
         self._loop.remove_reader(self._fd)
         if self._blocked:
             self._loop.remove_writer(self._fd)
@@ -149,6 +155,8 @@ class Channel(Generic[T]):
         if count == 0:
             self._ended("closed by the peer")
             return
+        if self._coalescer is not None:
+            self._coalescer.received(count)
         self._busy = True
         engine.receive_done(count, self._clock())
         self.pump()

@@ -145,6 +145,11 @@ class InitiatorConnection:
         """Tasks that were submitted and have not ended."""
         return len(self._tasks)
 
+    def owed_bytes(self) -> int:
+        """Bytes of data that the target has been asked for and has not begun to answer, at most."""
+        outstanding = self._tasks.outstanding.values()
+        return sum(len(task.read_buffer) for task in outstanding if task.read_buffer is not None)
+
     def next_event(self) -> events.ConnectionEvent | None:
         """The next thing that happened, or None."""
         return self._events.popleft() if self._events else None
