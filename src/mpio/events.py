@@ -46,6 +46,7 @@ class Kind(StrEnum):
     TASK_ABORTED = "TaskAborted"  # response
     LUN_RESET = "LunReset"  # response
     IDENTITY_REFUSED = "IdentityRefused"  # expected, found
+    CAPACITY_CHANGED = "CapacityChanged"  # old, new, in blocks; the map keeps its size
     FENCE_STARTED = "FenceStarted"  # method, by
     FENCE_COMPLETED = "FenceCompleted"  # method, by
     FENCE_FAILED = "FenceFailed"  # method, cause

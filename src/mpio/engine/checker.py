@@ -75,7 +75,7 @@ class Polling:
         self.timeout_ns = seconds(settings.checker_timeout)
 
     def after(self, interval_ns: int, result: CheckResult, *, changed: bool) -> int:
-        """The interval that follows `interval_ns`, given the result and whether it changed the state."""
-        if changed or result in (CheckResult.DOWN, CheckResult.DISCONNECTED):
+        """The interval after `interval_ns` (0 at the start), given the result and whether it changed the state."""
+        if changed or interval_ns == 0 or result in (CheckResult.DOWN, CheckResult.DISCONNECTED):
             return self.interval_ns
         return min(2 * interval_ns, self.max_ns)

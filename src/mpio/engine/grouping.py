@@ -43,7 +43,7 @@ def group_paths(policy: GroupingPolicy, paths: Sequence[Path], *, marginal_pathg
         members.setdefault((marginal, _key(policy, path)), []).append(path)
     groups = []
     for (marginal, key), group in members.items():
-        usable = [path for path in group if path.usable or (marginal and path.proof is None)]
+        usable = [path for path in group if path.usable or (marginal and path.connected and path.proof is None)]
         priority = sum(path.priority for path in usable) / len(usable) if usable else 0.0
         groups.append(PathGroup(f"{key}, marginal" if marginal else key, marginal, group, usable, priority))
     groups.sort(key=lambda group: group.rank, reverse=True)  # stable: equals stay in the order of their first path

@@ -142,6 +142,8 @@ class MultipathMap:
         """
         self._advance(now)
         path = self.paths[path_id]
+        if path.connected:
+            raise LocalProtocolError(f"{path.name} logged in twice")
         self._settle(now)
         mismatch = self.mismatch(identity) or _nexus_mismatch(path, identity)
         if mismatch is not None:
@@ -161,6 +163,7 @@ class MultipathMap:
         self._recovery.returned(path, now)
         self.change(path, PathInput.SESSION_UP, "logged in", now)
         for other in self.paths.values():
+            other.fence_at = None  # what no path could do this one may
             self._recovery.want_fence(other, now)
         self._settle(now)
 
@@ -195,7 +198,7 @@ class MultipathMap:
         for path in self.paths.values():
             path.submit = None
             self._watch.end(path)
-        self._roster.usable = []
+        self._roster.regroup("map closed", now)
         self._end_all(now)
 
     def _end_all(self, now: int) -> None:
@@ -529,6 +532,8 @@ class MultipathMap:
     def _after(self, now: int) -> None:
         """Look after what waits, given which paths are usable now."""
         no_path, roster = self._no_path, self._roster
+        if self._closed:
+            return
         if not (roster.usable or roster.interrupted):
             roster.release_held(now)
         if roster.usable:
@@ -624,7 +629,8 @@ class MultipathMap:
         return self._deadline
 
     def _deadlines(self) -> Iterable[int]:
-        if self._ended or (self._waiting and self._no_path.state is NoPath.EXPIRED):
+        if self._ended or (
+                self._waiting and self._no_path.state is NoPath.EXPIRED and not self._roster.interrupted):
             yield self.now
         yield from self._recovery.deadlines()
         yield from self._watch.deadlines()
@@ -642,6 +648,7 @@ class MultipathMap:
             fence = fences.popleft()
             path = self.paths[fence.path_id]
             if path.doubts and not path.connected:
+                path.fencing = path.epoch  # covers all sessions until now
                 return fence
             path.fencing = None  # the path was back, or its writes were given up, before anybody asked
         return None

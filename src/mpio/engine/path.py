@@ -189,7 +189,7 @@ class Path:
     @property
     def usable(self) -> bool:
         """Whether requests may be sent by this path."""
-        return self.state is PathState.UP and self.proof is None
+        return self.state is PathState.UP and self.proof is None and self.submit is not None
 
     def take(self, event: PathInput, cause: str, now: int) -> PathState:
         """Change the state as the table says and return the old one. Raises LocalProtocolError."""

@@ -91,7 +91,9 @@ class Recovery:
         trouble = _trouble(request)
         if outcome == Outcome.ABORTED:
             trouble.may_have_landed |= request.operation.changes_data
-            self._leave(request, path, "a command timed out and was aborted", now)
+            # Not one of the answers that are counted: a path is given up after each, and no_path_retry rules
+            self._fail_path(request, path, "a command timed out and was aborted", now)
+            self._host.requeue([request])
             return
         if outcome == Outcome.IN_DOUBT:
             trouble.may_have_landed |= request.operation.changes_data
@@ -165,15 +167,19 @@ class Recovery:
         """It is the path's fault: fail the path, and send the request by any other, but not round for ever."""
         trouble = _trouble(request)
         trouble.hops += 1
+        self._fail_path(request, path, cause, now)
+        if trouble.hops > (self._max_retries + 1) * len(self._host.paths):
+            self._host.finish(request, _target_error(request, trouble), now)
+        else:
+            self._host.requeue([request])
+
+    def _fail_path(self, request: Request, path: Path, cause: str, now: int) -> None:
+        trouble = _trouble(request)
         trouble.retries = 0
         trouble.cause = f"{path.name}: {cause}"
         path.counters.rerouted += 1
         if path.connected:
             self._host.change(path, PathInput.COMMAND_FAILED, cause, now)
-        if trouble.hops > (self._max_retries + 1) * len(self._host.paths):
-            self._host.finish(request, _target_error(request, trouble), now)
-        else:
-            self._host.requeue([request])
 
     # --- a path's session has ended, or is back
 

@@ -5,6 +5,7 @@ All are tasks that the map submits itself, beside the requests and not counted a
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Protocol
 
 from mpio.engine import checker, prioritizer
@@ -69,7 +70,7 @@ class Watch:
 
     def begin(self, path: Path, now: int) -> None:
         """The path has a new session: check and rank it at once."""
-        path.check_interval = self._polling.interval_ns
+        path.check_interval = 0
         path.check_at = now
         path.check_retries = 0
 
@@ -260,6 +261,12 @@ class Watch:
             self._ask(path, proof, question, now)
 
     def _proven(self, path: Path, identity: PathIdentity, now: int) -> None:
+        own = path.identity
+        assert own is not None
+        if identity.blocks > own.blocks and identity.block_size == own.block_size and identity.wwid == own.wwid:
+            # Grown while in use: no harm to what the map addresses. A path that comes back later is refused.
+            self._host.record(path, Kind.CAPACITY_CHANGED, now, old=own.blocks, new=identity.blocks)
+            identity = replace(identity, blocks=own.blocks)
         mismatch = self._host.mismatch(identity)
         if mismatch is not None:
             self._host.refuse(path, mismatch, identity, now)
