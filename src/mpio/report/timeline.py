@@ -258,9 +258,11 @@ class _Timeline:
         for event in phases[:PHASES_MAX]:
             x, name = self.x(event.t_ns), str(event.fields.get("phase", ""))
             self.parts.append(element("line", x1=x, x2=x, y1=top, y2=bottom, class_="phase"))
-            if x >= free_from and x + len(name) * _LETTER_WIDTH < self.layout.width:
-                self.parts.append(element("text", text=name, x=x + 4, y=bottom - 5, class_="phase-text"))
-                free_from = x + len(name) * _LETTER_WIDTH + 12
+            width = len(name) * _LETTER_WIDTH + 8
+            left = x if x + width < self.layout.width else x - width  # the last phase is short: name it from the left
+            if left >= free_from:
+                self.parts.append(element("text", text=name, x=left + 4, y=bottom - 5, class_="phase-text"))
+                free_from = left + width
 
     def _throughput(self) -> None:
         top, bottom = self._panel(self.layout.throughput_height, "throughput")
