@@ -162,7 +162,8 @@ def test_abort_of_one_end_resets_the_other(aborted: str) -> None:
 @relayed
 async def test_refusal_by_the_target_resets_the_initiator(wire: Wire) -> None:
     wire.listener.close()
-    assert await wire.is_reset(await wire.connect())
+    with pytest.raises(ConnectionResetError):  # on a busy machine it comes before connecting has returned
+        await wire.receive(await wire.connect(), 1)
 
 
 @relayed
