@@ -107,8 +107,10 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class FaultTrace:
-    """One fault on one path, and what followed. `end_ns`: reinstated, or superseded by the path's next fault, or the
-    end of the run.
+    """One fault on one path, and what followed.
+
+    `end_ns`: reinstated, or superseded by the path's next fault, or the end of the run. `expect`: what the drill said
+    that the fault should do to the path: `failover` (be found lost), `ride-through` (stay), or `any`.
     """
 
     fault: str
@@ -116,7 +118,11 @@ class FaultTrace:
     start_ns: int
     healed_ns: int | None
     end_ns: int
+    expect: str = "any"
     marks: tuple[Mark, ...] = field(default=())
+
+    def __str__(self) -> str:
+        return f"{self.fault} on path {self.path}"
 
     def at(self, what: str) -> int | None:
         """The instant of a mark, or None if it did not happen."""
@@ -133,6 +139,7 @@ class FaultStall:
     ios: int
     bound_ns: int | None
     best_ns: int | None
+    terms: tuple[dict[str, object], ...] = ()
 
     def as_json(self) -> dict[str, object]:
         """The shape in verdict.json."""
@@ -140,7 +147,8 @@ class FaultStall:
             "fault": self.trace.fault, "path": self.trace.path, "start_ns": self.trace.start_ns,
             "worst_stall_ns": self.worst_stall_ns, "longest_gap_ns": self.longest_gap_ns, "ios": self.ios,
             "bound_ns": self.bound_ns, "best_ns": self.best_ns,
-            "timeline": [{"what": mark.what, "t_ns": mark.t_ns} for mark in self.marks],
+            "terms": list(self.terms),
+            "timeline": [{"what": mark.what, "t_ns": mark.t_ns} for mark in self.trace.marks],
         }
 
 
@@ -183,65 +191,56 @@ def _trace(path: int, records: Sequence[Event], until_ns: int) -> FaultTrace:
         reconnected = first("reconnected", detected, lambda event: event.kind is Kind.LOGIN_COMPLETED)
         if reconnected is not None:
             reinstated = first("reinstated", reconnected, lambda event: event.kind is Kind.PATH_REINSTATED)
-            if reinstated is not None and (healed is None or reinstated >= healed):
-                end_ns = reinstated
+            if reinstated is not None:
+                end_ns = max(reinstated, healed or reinstated)
     elif healed is not None:
         end_ns = healed  # ridden through without a loss: over when healed
-    fault = cut.fields.get("fault")
-    return FaultTrace(str(fault), path, cut.t_ns, healed, end_ns,
+    fault, expect = str(cut.fields.get("fault")), str(cut.fields.get("expect", "any"))
+    return FaultTrace(fault, path, cut.t_ns, healed, end_ns, expect,
                       tuple(sorted(marks, key=lambda mark: (mark.t_ns, mark.seq))))
 
 
 def is_failure(event: Event) -> bool:
-    """Whether a path went down in its map by this event."""
-    return event.kind is Kind.PATH_STATE_CHANGED and event.fields.get("new") == "failed"
+    """Whether a path went out of use in its map by this event."""
+    return event.kind is Kind.PATH_STATE_CHANGED and event.fields.get("new") in ("failed", "faulty")
 
 
-def measure(
-    traces: Sequence[FaultTrace], times: IoTimes, bound: Callable[[FaultTrace], tuple[int, int] | None]
-) -> list[FaultStall]:
-    """The worst stall of each fault beside its bound, which `bound` gives as (best, worst)."""
-    stalls = []
-    for trace in traces:
-        limits = bound(trace)
-        stalls.append(FaultStall(
-            trace,
-            worst_stall_ns=times.worst_stall_ns(trace.start_ns, trace.end_ns),
-            longest_gap_ns=times.longest_gap_ns(trace.start_ns, trace.end_ns),
-            ios=times.overlapping(trace.start_ns, trace.end_ns),
-            best_ns=None if limits is None else limits[0],
-            bound_ns=None if limits is None else limits[1],
-        ))
-    return stalls
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """A time without any path: all were under a fault, or not back from one.
+
+    The first fault was healed at `first_heal_ns`, which is `start_ns` if that was before the last path was lost.
+    """
+
+    start_ns: int
+    end_ns: int
+    first_heal_ns: int
 
 
-def outages(traces: Sequence[FaultTrace], paths: Sequence[int]) -> list[tuple[int, int]]:
-    """When every path was under a fault at once, cut to heal, as intervals in ascending order."""
-    edges: list[tuple[int, int, int]] = []  # instant, 0 for the end of a fault and 1 for a cut, path
-    for trace in traces:
-        healed_ns = trace.end_ns if trace.healed_ns is None else trace.healed_ns
-        if healed_ns > trace.start_ns:
-            edges += [(trace.start_ns, 1, trace.path), (healed_ns, 0, trace.path)]
-    edges.sort()
-    down = dict.fromkeys(paths, 0)
-    found: list[tuple[int, int]] = []
-    since: int | None = None
-    for t_ns, is_cut, path in edges:
-        down[path] = down.get(path, 0) + (1 if is_cut else -1)
-        all_down = bool(paths) and all(down[number] > 0 for number in paths)
-        if all_down and since is None:
-            since = t_ns
-        elif not all_down and since is not None:
-            found.append((since, t_ns))
-            since = None
+def outages(traces: Sequence[FaultTrace], paths: Sequence[int]) -> list[Outage]:
+    """When no path was there, in the order of time."""
+    found: list[Outage] = []
+    for start_ns in sorted({trace.start_ns for trace in traces}):
+        if found and start_ns <= found[-1].end_ns:
+            continue
+        away = [trace for trace in traces
+                if trace.start_ns <= start_ns <= trace.end_ns and trace.expect != "ride-through"]
+        if paths and {trace.path for trace in away} >= set(paths):
+            first_heal_ns = min(trace.end_ns if trace.healed_ns is None else trace.healed_ns for trace in away)
+            end_ns = min(trace.end_ns for trace in away)
+            found.append(Outage(start_ns, end_ns, max(start_ns, first_heal_ns)))
     return found
 
 
 def false_failovers(events: Iterable[Event], traces: Sequence[FaultTrace], grace_ns: int) -> list[Event]:
-    """Losses and failures of paths that no fault was on: outside every window of that path, with `grace_ns` after."""
+    """Losses and failures of paths that no fault was on: outside every window of that path.
+
+    A fault that had not been noticed when it was healed may still be noticed `grace_ns` later.
+    """
     windows: dict[int, list[tuple[int, int]]] = {}
     for trace in traces:
-        windows.setdefault(trace.path, []).append((trace.start_ns, trace.end_ns + grace_ns))
+        until_ns = trace.end_ns + (grace_ns if trace.at("detected") is None else 0)
+        windows.setdefault(trace.path, []).append((trace.start_ns, until_ns))
     wrong = []
     for event in events:
         if event.kind in (Kind.PING_TIMED_OUT, Kind.CONNECTION_LOST) or is_failure(event):

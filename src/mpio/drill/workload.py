@@ -1,8 +1,8 @@
 """Verified I/O: workers that write stamped blocks and read them back, all the time that faults come and go.
 
 Each worker owns a stripe of the region, so that every block has one writer, and does one I/O at a time. Every
-acknowledged write is read back at least once: before its blocks are written again, or when the region is read at the end. A
-read that finds something wrong is repeated at once, so that a lost write can be told from a stale read.
+acknowledged write is read back at least once: before its blocks are written again, or when the region is read at the
+end. A read that finds something wrong is repeated at once, so that a lost write can be told from a stale read.
 
 Read-only (somebody's data is there): reads alone, and all reads of a block must agree.
 """
@@ -12,6 +12,7 @@ import random
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Protocol
 
 from mpio.check.blocks import AgreementCheck, Finding, RegisterCheck
@@ -54,7 +55,9 @@ class Workload:
     """The I/O of one run on one disk, and what it found.
 
     Attributes:
-        times: of all I/Os since `mark_start`. counts: by "op outcome". errors: the first words of errors, counted.
+        blocks: how many the region has.
+        times: of all I/Os since `mark_start`, but those of the verification.
+        counts: I/Os by "op outcome".
         first_errors: a few I/Os that failed, in words.
     """
 
@@ -78,9 +81,9 @@ class Workload:
         self._record = record
         self._block_size = disk.block_size
         self._first_lba = spec.offset // disk.block_size
-        self._blocks = spec.region // disk.block_size
+        self.blocks = spec.region // disk.block_size
         self._stamper = Stamper(rng.getrandbits(64), disk.block_size, rng.randbytes(POOL_BYTES))
-        self._registers = RegisterCheck(self._first_lba, self._blocks)
+        self._registers = RegisterCheck(self._first_lba, self.blocks)
         self._agreement = AgreementCheck()
         self._stripes = self._cut_stripes()
         self._sequence = [0] * spec.workers
@@ -91,8 +94,8 @@ class Workload:
 
     def _cut_stripes(self) -> list[tuple[int, int]]:
         """First block and number of blocks of each worker."""
-        edges = [self._first_lba + self._blocks * n // self.spec.workers for n in range(self.spec.workers + 1)]
-        return [(low, high - low) for low, high in zip(edges, edges[1:], strict=False)]
+        edges = [self._first_lba + self.blocks * n // self.spec.workers for n in range(self.spec.workers + 1)]
+        return [(low, high - low) for low, high in pairwise(edges)]
 
     # --- the phases of a run
 
@@ -195,7 +198,7 @@ class Workload:
     async def _read_about(self, worker: int) -> None:
         while not self._stopping:
             await self._pace()
-            await self._read(*self._extent(self._first_lba, self._blocks), worker)
+            await self._read(*self._extent(self._first_lba, self.blocks), worker)
 
     def _extent(self, first: int, blocks: int) -> tuple[int, int]:
         count = min(self._rng.choice(self.spec.block_sizes) // self._block_size, blocks)
@@ -203,7 +206,7 @@ class Workload:
 
     def _sweep(self) -> Sequence[tuple[int, int]]:
         step = SWEEP_BYTES // self._block_size
-        end = self._first_lba + self._blocks
+        end = self._first_lba + self.blocks
         return [(lba, min(step, end - lba)) for lba in range(self._first_lba, end, step)]
 
     async def _pace(self) -> None:
@@ -308,7 +311,8 @@ class Workload:
 
     def _finish(self, io: IoRecord, end_ns: int | None, outcome: Ending, error: str | None,
                 seen: tuple[tuple[int, int], ...] | None = None) -> None:
-        self.counts[f"{io.op} {outcome}" if io.path is None else f"verification read {outcome}"] += 1
+        op = io.op if io.path is None else "verification read"
+        self.counts[f"{op} {'unfinished' if end_ns is None else outcome}"] += 1
         self._record(IoRecord(io.id, io.op, io.offset, io.length, io.start_ns, end_ns, outcome, error, io.seq,
                               io.worker, seen, io.path))
 

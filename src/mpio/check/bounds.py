@@ -1,0 +1,106 @@
+"""Which bound of the planner holds for which fault of a run, where faults follow each other or come together.
+
+The planner bounds one failure at a time. Here a fault, or a time without any path, is one item with the planner's
+bound for it. An I/O that one item delays may run into the next one, so items that begin while an earlier one may still
+delay I/O add up. The bound of a fault is the largest such sum that touches its window.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mpio.check.stall import FaultStall, FaultTrace, IoTimes, Outage, outages
+from mpio.model.settings import Settings
+from mpio.planner.stall import Budget, Failure, Term, reinstate_bound, stall_bound
+
+_ENDS_AT_ONCE = ("reset", "refuse", "reject", "target KILL")  # the kernel at the other end says that it is over
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """The bound of one fault: at the least, at the most, and the terms of the sum."""
+
+    best_ns: int
+    worst_ns: int
+    terms: tuple[Term, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    start_ns: int
+    budget: Budget
+    path: int | None  # None for a time without any path
+
+
+class Bounds:
+    """The bounds for the faults of one run.
+
+    Args:
+        settings: of the map.
+        traces: all faults of the run.
+        paths: all paths of the map.
+        writes: whether the workload writes.
+    """
+
+    def __init__(self, settings: Settings, traces: Sequence[FaultTrace], paths: Sequence[int], *, writes: bool) -> None:
+        self._settings = settings
+        self._writes = writes
+        self.reinstate = reinstate_bound(settings)
+        self.single = stall_bound(settings, writes=writes)
+        self._items = sorted(self._make_items(traces, outages(traces, paths)), key=lambda item: item.start_ns)
+
+    def _make_items(self, traces: Sequence[FaultTrace], without_path: Sequence[Outage]) -> list[_Item]:
+        items = [
+            _Item(outage.start_ns, stall_bound(self._settings, "outage", writes=self._writes,
+                                               outage_ns=outage.first_heal_ns - outage.start_ns), None)
+            for outage in without_path]
+        for trace in traces:
+            if trace.expect == "ride-through" or any(
+                    outage.start_ns <= trace.start_ns <= outage.end_ns for outage in without_path):
+                continue  # bounded by nothing but the command timeout; or part of the outage
+            failure: Failure = "reset" if trace.fault.startswith(_ENDS_AT_ONCE) else "blackhole"
+            items.append(_Item(trace.start_ns, stall_bound(self._settings, failure, writes=self._writes), trace.path))
+        return items
+
+    def stall(self, trace: FaultTrace) -> Limit | None:
+        """The bound of the stall in the window of a fault; None where I/O may wait for ever."""
+        worst: Limit | None = None
+        for index, item in enumerate(self._items):
+            if item.start_ns > trace.end_ns:
+                break
+            limit = self._chain(index)
+            if limit is None:
+                return None
+            if item.start_ns + limit.worst_ns >= trace.start_ns and (worst is None or limit.worst_ns > worst.worst_ns):
+                worst = limit
+        return worst
+
+    def _chain(self, index: int) -> Limit | None:
+        """The item with those after it that an I/O it delays may run into."""
+        first = self._items[index]
+        best_ns, worst_ns, terms = first.budget.best_ns, 0, list[Term]()
+        for item in self._items[index:]:
+            if item is not first and item.start_ns > first.start_ns + worst_ns:
+                break
+            if item.budget.worst_ns is None:
+                return None
+            worst_ns += item.budget.worst_ns
+            terms += item.budget.terms
+        return Limit(best_ns, worst_ns, tuple(terms))
+
+
+def measure(traces: Sequence[FaultTrace], times: IoTimes, bounds: Bounds) -> list[FaultStall]:
+    """The worst stall of each fault, beside its bound."""
+    stalls = []
+    for trace in traces:
+        limit = None if trace.expect == "ride-through" else bounds.stall(trace)
+        stalls.append(FaultStall(
+            trace,
+            worst_stall_ns=times.worst_stall_ns(trace.start_ns, trace.end_ns),
+            longest_gap_ns=times.longest_gap_ns(trace.start_ns, trace.end_ns),
+            ios=times.overlapping(trace.start_ns, trace.end_ns),
+            best_ns=None if limit is None else limit.best_ns,
+            bound_ns=None if limit is None else limit.worst_ns,
+            terms=() if limit is None else tuple(
+                {"name": term.name, "value_ns": term.value_ns, "source": term.source} for term in limit.terms),
+        ))
+    return stalls

@@ -1,0 +1,535 @@
+"""One drill from beginning to end: build, fill, break and heal under I/O, read back, judge, write it all down.
+
+Whatever happens (an error, a signal, a cancelled task), faults are healed, children ended, and the run directory gets
+its verdict; what could not be checked is unknown.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import random
+import secrets
+import shlex
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mpio import __version__
+from mpio.check.blocks import Finding
+from mpio.check.bounds import Bounds, measure
+from mpio.check.claims import Facts, judge_all
+from mpio.check.stall import FaultStall, FaultTrace, fault_traces
+from mpio.check.verdict import Claim, Result, overall
+from mpio.drill.fabric import FAULTS, Fabric, Fault
+from mpio.drill.rundir import RunDirectory
+from mpio.drill.sampler import Sampler
+from mpio.drill.scenario import EVENT_FAULTS, Expectation, Scenario, Step, check_region
+from mpio.drill.target_process import LUN, TARGET_NAME
+from mpio.drill.watch import Watch
+from mpio.drill.workload import Workload
+from mpio.drill.world import DrillDisk, DrillTarget, World
+from mpio.errors import InputError, MpioError
+from mpio.events import Event, Journal, Kind, Value
+from mpio.model.address import TargetAddress
+from mpio.units import NS_PER_S
+
+SOURCE = "drill"
+RECOVERY_TIMEOUT_NS = 60 * NS_PER_S  # after the last heal: for all paths to come back, and for I/O to end
+_FINDINGS_SHOWN_MAX = 1_000
+_SECRETS = ("password", "password_in", "discovery_password")
+
+
+@dataclass(frozen=True, slots=True)
+class DrillRequest:
+    """What to run.
+
+    Attributes:
+        scenario: see `parse.load_scenario`.
+        out: the run directory; must be new or empty.
+        urls: an existing target instead of the built-in one, one URL a path; before the scenario's own.
+        scratch: (offset, length) of an existing LU that may be overwritten. Without it the drill only reads there.
+        yes: that overwriting the scratch region is meant.
+        seed: instead of the scenario's.
+        command: that runs this drill again, for repro.txt; without secrets.
+        progress: called with every event.
+    """
+
+    scenario: Scenario
+    out: Path
+    urls: Sequence[str] = ()
+    scratch: tuple[int, int] | None = None
+    yes: bool = False
+    seed: int | None = None
+    command: Sequence[str] = ()
+    progress: Callable[[Event], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DrillResult:
+    """What came of it; the run directory has all of it too."""
+
+    verdict: Result
+    claims: tuple[Claim, ...]
+    stalls: tuple[FaultStall, ...]
+    findings: tuple[Finding, ...]
+    counts: Mapping[str, int]
+    directory: Path
+    seed: int
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+
+async def run_drill(request: DrillRequest, world: World | None = None) -> DrillResult:
+    """Run a drill. SIGTERM and SIGHUP are taken as a request to break off, as cancelling the task is.
+
+    Raises:
+        InputError: the request can't be carried out; nothing was started, or all is undone again.
+        MpioError: target or map could not be had. The run directory says how far it came.
+    """
+    return await _Drill(request, world or World()).run()
+
+
+class _Drill:
+    """The state of one run."""
+
+    def __init__(self, request: DrillRequest, world: World) -> None:
+        self._request = request
+        self._scenario = _with_request(request)
+        self._world = world
+        self._clock = world.clock
+        urls = tuple(request.urls) or self._scenario.paths.urls
+        self._addresses = _parse(urls)
+        self._read_only = bool(urls) and request.scratch is None
+        self._seed = next((seed for seed in (request.seed, self._scenario.about.seed) if seed is not None),
+                          secrets.randbits(48))
+        self._journal = Journal()
+        self._events: list[Event] = []
+        self._directory = RunDirectory(request.out)
+        self._target: DrillTarget | None = None
+        self._fabric: Fabric | None = None
+        self._disk: DrillDisk | None = None
+        self._workload: Workload | None = None
+        self._sampler: Sampler | None = None
+        self._watch = Watch(self._journal, self._clock)
+        self._active: dict[int, str] = {}  # faults in force, by path
+        self._since: dict[int, int] = {}  # when the latest fault of a path was injected
+        self._concerned: Sequence[int] = ()  # paths of the latest step that was about paths
+        self._verified: dict[int, int | str] = {}
+        self._incomplete = "it never began"
+        self._work_ns = (0, 0)
+        self._recovered_ns: int | None = None
+        self._target_state = "running"
+
+    # --- the whole
+
+    async def run(self) -> DrillResult:
+        sinks = [self._events.append, self._directory.journal]
+        if self._request.progress is not None:
+            sinks.append(self._request.progress)
+        self._journal.sinks += sinks
+        scenario = self._scenario
+        self._directory.write_text("scenario.toml", scenario.text)
+        self._directory.write_text("repro.txt", self._repro())
+        self._record(Kind.RUN_STARTED, version=__version__, scenario=scenario.about.name, seed=self._seed,
+                     wall_epoch=self._world.wall_clock())
+        try:
+            with _cancel_on_signals():
+                async with AsyncExitStack() as stack:
+                    self._incomplete = "it was broken off while it was set up"
+                    await self._set_up(stack)
+                    try:
+                        await self._act()
+                    except MpioError as error:
+                        self._incomplete = str(error)
+                    else:
+                        self._incomplete = ""
+        except asyncio.CancelledError:
+            self._incomplete = "it was interrupted"
+            self._finish()
+            raise
+        except MpioError as error:
+            self._incomplete = str(error)
+            self._finish()
+            raise
+        except BaseException as error:
+            self._incomplete = f"{type(error).__name__}: {error}"
+            self._finish()
+            raise
+        return self._finish()
+
+    async def _act(self) -> None:
+        """All that needs the disk."""
+        workload = self._opened_workload()
+        if not self._read_only:
+            self._phase("fill")
+            await workload.fill()
+        self._phase("faults")
+        workload.mark_start()
+        start_ns = self._clock()
+        work = asyncio.create_task(workload.run(), name="workload")
+        try:
+            await _both(self._steps(start_ns), work)
+            self._phase("recovery")
+            await self._recover()
+            await _both(asyncio.sleep(self._scenario.about.settle / NS_PER_S), work)
+            workload.stop()
+            await asyncio.wait({work}, timeout=RECOVERY_TIMEOUT_NS / NS_PER_S)
+        finally:
+            self._work_ns = (start_ns, self._clock())
+            if not work.done():
+                work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+            workload.give_up_open()
+        self._phase("verification")
+        await self._verify(workload)
+
+    # --- building
+
+    async def _set_up(self, stack: AsyncExitStack) -> None:
+        scenario = self._scenario
+        addresses = self._addresses
+        if not addresses:
+            self._target = self._world.target(scenario.target, self._directory.path)
+            stack.push_async_callback(self._target.close)
+            await self._target.start()
+            addresses = [TargetAddress(portal, TARGET_NAME, LUN) for portal in self._target.portals]
+        fabric = self._world.fabric(scenario.cuts.kind, [address.portal for address in addresses])
+        for step in scenario.steps:
+            if step.action in ("inject", "flap") and step.fault not in fabric.supported:
+                raise InputError("fault", f"{scenario.cuts.kind} can't inject {step.fault!r}; it can inject: "
+                                          f"{', '.join(sorted(fabric.supported)) or 'nothing'}")
+        self._fabric = await stack.enter_async_context(fabric)
+        addresses = [dataclasses.replace(address, portal=portal)
+                     for address, portal in zip(addresses, fabric.portals, strict=True)]
+        disk = self._world.disk(addresses, scenario.settings, self._journal, self._rng("disk"))
+        self._disk = await stack.enter_async_context(disk)
+        stack.push_async_callback(self._heal_all)  # before the disk is closed, so that it can log out
+        self._sampler = Sampler(self._disk)
+        stack.push_async_callback(self._sampler.stop)
+        self._sampler.start()
+        self._workload = self._make_workload(self._disk)
+
+    def _make_workload(self, disk: DrillDisk) -> Workload:
+        scenario, spec = self._scenario, self._scenario.workload
+        if self._read_only:
+            region = min(spec.region, disk.size_bytes - spec.offset) // disk.block_size * disk.block_size
+            spec = dataclasses.replace(spec, region=region)
+            scenario = dataclasses.replace(scenario, workload=spec)
+        check_region(scenario, disk.size_bytes, disk.block_size,
+                     lambda key, message: InputError(f"[workload] {key}", message))
+        return Workload(disk, spec, self._rng("workload"), self._directory.history, read_only=self._read_only)
+
+    def _rng(self, purpose: str) -> random.Random:
+        """An independent stream for each purpose, so that more chance in one does not change the other."""
+        return random.Random(f"{self._seed}:{purpose}")
+
+    # --- steps
+
+    async def _steps(self, start_ns: int) -> None:
+        for step in self._scenario.steps:
+            if step.after is not None:
+                late = await self._watch.until(step.after, self._waited_for(step.after), step.timeout)
+                if late:
+                    self._record(Kind.STEP_STARTED, step=f"{step.label}: still not {step.after} on path "
+                                 f"{', '.join(map(str, late))}, going on")
+            if step.at is not None:
+                await self._sleep_until(start_ns + step.at)
+            await asyncio.sleep(step.delay / NS_PER_S)
+            self._record(Kind.STEP_STARTED, step=step.label)
+            await self._step(step)
+            self._record(Kind.STEP_ENDED, step=step.label)
+        await self._sleep_until(start_ns + self._scenario.about.duration)
+
+    def _waited_for(self, moment: str) -> dict[int, int]:
+        """The paths that a moment can come to, with the instant it must have come after."""
+        waited = {path: self._since[path] for path in self._concerned if path in self._since}
+        if moment in ("reconnected", "reinstated"):
+            # A path that rides a fault through never comes back: it was not away
+            waited = {path: since for path, since in waited.items()
+                      if path in self._expected or self._watch.happened(path, "detected", since)}
+        return waited
+
+    @property
+    def _expected(self) -> set[int]:
+        """Paths whose latest fault was to take them away."""
+        latest = {event.fields["path"]: event.fields.get("expect") for event in self._events
+                  if event.kind is Kind.FAULT_INJECTED}
+        return {path for path, expect in latest.items() if expect == "failover" and isinstance(path, int)}
+
+    async def _step(self, step: Step) -> None:
+        paths = self._scenario.step_paths(step)
+        if step.action != "wait":
+            self._concerned = paths
+        match step.action:
+            case "wait":
+                await asyncio.sleep(step.duration / NS_PER_S)
+            case "inject":
+                await self._inject(paths, Fault(step.fault, step.params), step.expect)
+            case "heal":
+                await self._heal(paths)
+            case "flap":
+                for _ in range(step.times):
+                    await self._inject(paths, Fault(step.fault, step.params), step.expect)
+                    await asyncio.sleep(step.down / NS_PER_S)
+                    await self._heal(paths)
+                    await asyncio.sleep(step.up / NS_PER_S)
+            case "target":
+                await self._signal_target(step.signal, paths, step.expect)
+
+    async def _inject(self, paths: Sequence[int], fault: Fault, expect: Expectation | None) -> None:
+        """Put a fault on paths, all at once. The cut counts from before the order was given."""
+        assert self._fabric is not None
+        expected = expect or ("failover" if FAULTS[fault.kind].loses_paths else "ride-through")
+        t_ns = self._clock()
+        self._since |= dict.fromkeys(paths, t_ns)
+        for path in paths:
+            self._active[path] = str(fault)
+        hows = await asyncio.gather(*(self._fabric.inject(path - 1, fault) for path in paths))
+        for path, how in zip(paths, hows, strict=True):
+            self._fault(t_ns, path, str(fault), expected, how)
+            if fault.kind in EVENT_FAULTS:
+                self._healed(t_ns, path)
+
+    async def _heal(self, paths: Sequence[int]) -> None:
+        assert self._fabric is not None
+        for path in paths:
+            if path in self._active:
+                t_ns = self._clock()
+                await self._fabric.heal(path - 1)
+                self._healed(t_ns, path)
+
+    async def _signal_target(self, action: str, paths: Sequence[int], expect: Expectation | None) -> None:
+        """Stop, continue, kill or restart the target: for every path a fault, or its end."""
+        assert self._target is not None
+        t_ns = self._clock()
+        if action in ("STOP", "KILL"):
+            self._since |= dict.fromkeys(paths, t_ns)
+            self._target_state = "stopped" if action == "STOP" else "dead"
+            await self._target.signal(action)
+            for path in paths:
+                self._fault(t_ns, path, f"target {action}", expect or "failover", f"SIG{action} to the target process")
+        else:
+            await self._target.signal(action)
+            self._target_state = "running"
+            for path in paths:
+                if path not in self._active:
+                    self._record(Kind.FAULT_HEALED, t_ns=t_ns, fault="target", path=path)
+
+    def _fault(self, t_ns: int, path: int, fault: str, expect: str, how: str) -> None:
+        self._record(Kind.FAULT_INJECTED, t_ns=t_ns, fault=fault, path=path, how=how, expect=expect)
+
+    def _healed(self, t_ns: int, path: int) -> None:
+        self._record(Kind.FAULT_HEALED, t_ns=t_ns, fault=self._active.pop(path, ""), path=path)
+
+    async def _heal_all(self) -> None:
+        """Lift what is still in force; also when the drill is broken off."""
+        if self._target is not None and self._target_state != "running":
+            await self._signal_target("CONT" if self._target_state == "stopped" else "restart",
+                                      range(1, self._path_count + 1), None)
+        await self._heal(sorted(self._active))
+
+    async def _recover(self) -> None:
+        """Heal everything and wait until every path is in use again; that it is late is for the claims to tell."""
+        await self._heal_all()
+        await self._watch.until_true(self._paths_down, RECOVERY_TIMEOUT_NS)
+        self._recovered_ns = self._clock()
+
+    def _paths_down(self) -> list[int]:
+        assert self._disk is not None
+        return [path.path_id for path in self._disk.status().paths if not path.connected]
+
+    async def _sleep_until(self, t_ns: int) -> None:
+        await asyncio.sleep(max(0, t_ns - self._clock()) / NS_PER_S)
+
+    # --- reading back
+
+    async def _verify(self, workload: Workload) -> None:
+        for path in range(1, self._path_count + 1):
+            try:
+                self._verified[path] = await workload.verify(path)
+            except MpioError as error:
+                self._verified[path] = str(error)
+
+    # --- judging and writing down
+
+    def _finish(self) -> DrillResult:
+        end_ns = self._clock()
+        try:
+            facts = self._facts(end_ns)
+        except Exception as crash:  # noqa: BLE001 - a checker that fails must not pass, nor take the run's record along
+            self._incomplete = f"a check itself failed: {type(crash).__name__}: {crash}"
+            self._workload = None
+            facts = self._facts(end_ns)
+        claims = judge_all(facts)
+        verdict = overall(claims)
+        self._record(Kind.RUN_ENDED, verdict=str(verdict))
+        metrics = self._metrics(facts)
+        counts: dict[str, int] = dict(facts.counts)
+        self._directory.write_json("verdict.json", {
+            "version": 1, "verdict": str(verdict), "claims": [claim.as_json() for claim in claims],
+            "stalls": [stall.as_json() for stall in facts.stalls], "counts": counts,
+            "blocks": [_finding_json(finding) for finding in facts.findings[:_FINDINGS_SHOWN_MAX]],
+            "blocks_left_out": max(0, len(facts.findings) - _FINDINGS_SHOWN_MAX),
+        })
+        self._directory.write_json("metrics.json", metrics)
+        self._directory.close()
+        return DrillResult(verdict, tuple(claims), tuple(facts.stalls), tuple(facts.findings), counts,
+                           self._directory.path, self._seed, metrics)
+
+    def _facts(self, end_ns: int) -> Facts:
+        workload, claims = self._workload, self._scenario.claims
+        traces = fault_traces(self._events, end_ns)
+        bounds = self._bounds(traces)
+        stalls = [] if workload is None else measure(traces, workload.times, bounds)
+        counts = {} if workload is None else dict(workload.counts)
+        return Facts(
+            events=self._events,
+            stalls=stalls,
+            findings=[] if workload is None else workload.findings(),
+            faulty_blocks=0 if workload is None else workload.faulty_blocks,
+            blocks_checked=0 if workload is None else workload.blocks_checked,
+            unread_blocks=0 if workload is None else workload.unread_blocks,
+            verified=self._verified,
+            region_blocks=0 if workload is None else workload.blocks,
+            read_only=self._read_only,
+            counts=counts,
+            errors=[] if workload is None else workload.first_errors,
+            unfinished=sum(count for name, count in counts.items() if name.endswith(" unfinished")),
+            ended_after_heal=0 if workload is None or self._recovered_ns is None else workload.times.ended_between(
+                self._recovered_ns, end_ns),
+            max_stall=claims.max_stall,
+            max_reinstate=claims.max_reinstate,
+            reinstate_bound_ns=bounds.reinstate.worst_ns,
+            errors_allowed=claims.errors == "allowed",
+            false_failovers_allowed=claims.false_failovers == "allowed",
+            grace_ns=bounds.single.worst_ns or 0,
+            complete=not self._incomplete,
+            incomplete=self._incomplete,
+        )
+
+    def _metrics(self, facts: Facts) -> dict[str, Any]:
+        workload, (start_ns, stop_ns) = self._workload, self._work_ns
+        bound = self._bounds(()).single
+        latencies = [] if workload is None else workload.times.latencies_ns()
+        seconds = (stop_ns - start_ns) / NS_PER_S
+        settings = {name: list(value) if isinstance(value, tuple) else value
+                    for name, value in dataclasses.asdict(self._scenario.settings).items() if name not in _SECRETS}
+        return {
+            "version": 1,
+            "profile": self._scenario.profile,
+            "settings": settings,
+            "bound": None if bound.worst_ns is None else bound.as_json(),
+            "latency_ns": {} if not latencies else {
+                "median": latencies[len(latencies) // 2], "p99": latencies[len(latencies) * 99 // 100],
+                "worst": latencies[-1]},
+            "iops": len(latencies) / seconds if seconds > 0 else None,
+            "bytes_per_s": workload.bytes_done / seconds if workload is not None and seconds > 0 else None,
+            "seconds": seconds,
+            "blocks_checked": facts.blocks_checked,
+            "history_lines": self._directory.history_lines,
+            "history_left_out": self._directory.history_left_out,
+            "paths": [] if self._sampler is None else self._sampler.as_json(),
+        }
+
+    def _bounds(self, traces: Sequence[FaultTrace]) -> Bounds:
+        paths = range(1, self._path_count + 1)
+        return Bounds(self._scenario.settings, traces, paths, writes=not self._read_only)
+
+    def _repro(self) -> str:
+        command = list(self._request.command) or [
+            "mpio", "drill", str(self._directory.path / "scenario.toml"),
+            *(str(address) for address in self._addresses)]
+        if "--seed" not in command:
+            command += ["--seed", str(self._seed)]
+        return shlex.join(command) + "\n"
+
+    # --- small things
+
+    @property
+    def _path_count(self) -> int:
+        return len(self._addresses) or self._scenario.path_count
+
+    def _opened_workload(self) -> Workload:
+        assert self._workload is not None
+        return self._workload
+
+    def _phase(self, phase: str) -> None:
+        self._incomplete = f"it ended in the phase {phase!r}"
+        self._record(Kind.PHASE_ENTERED, phase=phase)
+
+    def _record(self, kind: Kind, *, t_ns: int | None = None, **fields: Value) -> None:
+        self._journal.record(self._clock() if t_ns is None else t_ns, SOURCE, kind, **fields)
+
+
+def _with_request(request: DrillRequest) -> Scenario:
+    """The scenario with what the request changes in it. Raises InputError where they do not go together."""
+    scenario = request.scenario
+    existing = bool(request.urls or scenario.paths.urls)
+    if request.scratch is not None:
+        offset, length = request.scratch
+        if not existing:
+            raise InputError("scratch", "is for existing targets; the built-in target's LU is all scratch")
+        if not request.yes:
+            raise InputError("scratch", f"the {length} bytes from {offset} of the LU will be overwritten, and what "
+                                        "they hold now is lost: say yes to that (--yes)")
+        workload = dataclasses.replace(scenario.workload, offset=offset, region=length)
+        scenario = dataclasses.replace(scenario, workload=workload)
+    if existing and scenario.needs_target:
+        raise InputError("scenario", f"{scenario.about.name!r} acts on the built-in target's process, and URLs of "
+                                     "another target are given")
+    paths = len(request.urls) or scenario.path_count
+    for number, step in enumerate(scenario.steps, start=1):
+        if step.path != "all" and max(step.path) > paths:
+            raise InputError("scenario", f"step {number} is about path {max(step.path)}, and there are {paths} paths")
+    if request.urls:
+        paths_spec = dataclasses.replace(scenario.paths, urls=tuple(request.urls))
+        scenario = dataclasses.replace(scenario, paths=paths_spec)
+    return scenario
+
+
+def _parse(urls: Sequence[str]) -> list[TargetAddress]:
+    addresses = []
+    for number, url in enumerate(urls, start=1):
+        try:
+            addresses.append(TargetAddress.parse(url))
+        except ValueError as error:
+            raise InputError(f"path {number}", str(error)) from None
+    return addresses
+
+
+def _finding_json(finding: Finding) -> dict[str, object]:
+    return {"lba": finding.lba, "blocks": finding.blocks, "kind": str(finding.kind), "expected": finding.expected,
+            "found": finding.found, "path": finding.path, "io": finding.io, "t_ns": finding.t_ns}
+
+
+async def _both(action: Any, work: "asyncio.Task[None]") -> None:
+    """Do something while the workload runs; if the workload dies of an error, the action ends with it."""
+    acting = asyncio.ensure_future(action)
+    try:
+        await asyncio.wait({acting, work}, return_when=asyncio.FIRST_COMPLETED)
+        if work.done() and not acting.done():
+            work.result()
+        await acting
+    finally:
+        if not acting.done():
+            acting.cancel()
+            await asyncio.gather(acting, return_exceptions=True)
+
+
+@contextlib.contextmanager
+def _cancel_on_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP cancel the current task, where the loop can catch signals."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    caught = []
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+            loop.add_signal_handler(number, task.cancel)
+            caught.append(number)
+    try:
+        yield
+    finally:
+        for number in caught:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,60 @@
+"""Throughput of each path over time, sampled from the map's counters."""
+
+import asyncio
+import contextlib
+from typing import Any
+
+from mpio.drill.world import DrillDisk
+from mpio.units import NS_PER_S
+
+INTERVAL_NS = NS_PER_S // 10
+SAMPLES_MAX = 36_000  # an hour; later ones are left out
+
+
+class Sampler:
+    """Samples a disk from `start` to `stop`."""
+
+    def __init__(self, disk: DrillDisk) -> None:
+        self._disk = disk
+        self._start_ns = 0
+        self._task: asyncio.Task[None] | None = None
+        self._bytes: dict[int, list[int]] = {}
+        self._last: dict[int, int] = {}
+        self._status = disk.status()
+
+    def start(self) -> None:
+        """Begin to sample."""
+        self._start_ns = self._disk.clock()
+        self._look(first=True)
+        self._task = asyncio.create_task(self._run(), name="sampler")
+
+    async def stop(self) -> None:
+        """End, with a last look at the counters."""
+        self._status = self._disk.status()
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _run(self) -> None:
+        for number in range(1, SAMPLES_MAX + 1):
+            due_ns = self._start_ns + number * INTERVAL_NS
+            await asyncio.sleep(max(0, due_ns - self._disk.clock()) / NS_PER_S)
+            self._look()
+
+    def _look(self, *, first: bool = False) -> None:
+        for path in self._disk.status().paths:
+            total = path.counters["read_bytes"] + path.counters["write_bytes"]
+            samples = self._bytes.setdefault(path.path_id, [])
+            if not first:
+                samples.append(total - self._last[path.path_id])
+            self._last[path.path_id] = total
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """One object a path, as metrics.json has them."""
+        return [
+            {"path": path.path_id, "name": path.name, "state": path.state, **path.counters,
+             "throughput": {"start_ns": self._start_ns, "interval_ns": INTERVAL_NS,
+                            "bytes": self._bytes.get(path.path_id, [])}}
+            for path in self._status.paths
+        ]

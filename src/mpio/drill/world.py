@@ -1,0 +1,66 @@
+"""What a drill is made of, in one place to be replaced by tests: the clock, the target, the wires and the disk."""
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Protocol
+
+from mpio.drill.direct_fabric import DirectFabric
+from mpio.drill.fabric import Fabric
+from mpio.drill.relay_fabric import RelayFabric
+from mpio.drill.scenario import Cuts, TargetSpec
+from mpio.drill.target_process import TargetProcess
+from mpio.drill.workload import WorkDisk
+from mpio.engine.status import MapStatus
+from mpio.events import Journal
+from mpio.io.disk import open_map
+from mpio.model.address import Portal, TargetAddress
+from mpio.model.settings import Settings
+
+
+class DrillDisk(WorkDisk, Protocol):
+    """What a drill needs of a disk beyond I/O."""
+
+    def status(self) -> MapStatus:
+        """The map and its paths, now."""
+
+
+class DrillTarget(Protocol):
+    """The target process of a drill."""
+
+    portals: list[Portal]
+
+    async def start(self) -> None:
+        """Start it and wait until it listens. Raises ConnectFailed."""
+
+    async def signal(self, action: str) -> None:
+        """STOP, CONT, KILL or restart. Raises InputError."""
+
+    async def close(self) -> None:
+        """End it."""
+
+
+class World:
+    """The real one: child processes, sockets, and the monotonic clock."""
+
+    def __init__(self) -> None:
+        self.clock: Callable[[], int] = time.monotonic_ns
+
+    def wall_clock(self) -> float:
+        """Seconds since 1970."""
+        return time.time()
+
+    def target(self, spec: TargetSpec, directory: Path) -> DrillTarget:
+        """A target, not started yet."""
+        return TargetProcess(spec, directory)
+
+    def fabric(self, kind: Cuts, portals: Sequence[Portal]) -> Fabric:
+        """The wires to these portals, one path each."""
+        return RelayFabric(portals) if kind == "relay" else DirectFabric(portals)
+
+    def disk(self, addresses: Sequence[TargetAddress], settings: Settings, journal: Journal, rng: random.Random,
+             ) -> AbstractAsyncContextManager[DrillDisk]:
+        """A map over the paths, opened when entered."""
+        return open_map(addresses, settings, journal=journal, name="drill", clock=self.clock, rng=rng)
