@@ -266,7 +266,7 @@ class TargetLogin:
                 target_name=self._target_name,
                 isid=self._isid,
                 tsih=tsih,
-                tpgt=self._params.tpgt,
+                tpgt=0 if self._target_name is None else self._params.tpgt,
                 initiator_alias=str(declared.get("InitiatorAlias", "")),
                 target_alias=self._admission.alias,
                 initiator_max_recv_data_segment_length=int(declared.get("MaxRecvDataSegmentLength", 8192)),
