@@ -15,7 +15,7 @@ from mpio.units import parse_duration, parse_size
 SECRET_FILE_MAX_BYTES = 4096
 
 
-class _Parsed(click.ParamType):
+class _Parsed(click.ParamType[object]):
     """A value parsed by a function that raises ValueError with a message for people."""
 
     def __init__(self, name: str, parse: Callable[[str], object]) -> None:
@@ -124,5 +124,8 @@ def paths_from(
         raise InputError("--bind", f"{len(binds)} bindings for {len(addresses)} paths")
     for index, bind in enumerate(binds):
         is_address = ":" in bind or bind.replace(".", "").isdigit()
-        addresses[index] = replace(addresses[index], **{"source" if is_address else "interface": bind})
+        if is_address:
+            addresses[index] = replace(addresses[index], source=bind)
+        else:
+            addresses[index] = replace(addresses[index], interface=bind)
     return addresses

@@ -29,8 +29,8 @@ _CHAP_FILE_MAX_BYTES = 4096
               "1 if not given. May be repeated.")
 @click.option("--name", default=DEFAULT_NAME, show_default=True, metavar="IQN", help="The target's iSCSI name.")
 @click.option("--lun", "luns", multiple=True, required=True, metavar="N=ram:SIZE|N=file:PATH",
-              help="A LUN in RAM, or on a file or block device. Add ',bs=4096' for the block size, ',ro' for read-only, "
-              "',size=1GiB' to make a sparse file of that size. May be repeated.")
+              help="A LUN in RAM, or on a file or block device. Add ',bs=4096' for the block size, ',ro' for "
+              "read-only, ',size=1GiB' to make a sparse file of that size. May be repeated.")
 @click.option("--chap", type=click.Path(path_type=Path), metavar="FILE",
               help="Ask for CHAP: first line 'user secret'; a second one is the target's own, for mutual CHAP.")
 @click.option("--allow", "initiators", multiple=True, metavar="IQN",
