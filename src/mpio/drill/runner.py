@@ -428,6 +428,8 @@ class _Drill:
             "bytes_per_s": workload.bytes_done / seconds if workload is not None and seconds > 0 else None,
             "seconds": seconds,
             "blocks_checked": facts.blocks_checked,
+            "verified_bytes": 0 if workload is None or set(facts.verified.values()) != {facts.region_blocks} else (
+                facts.region_blocks * workload.disk.block_size),
             "history_lines": self._directory.history_lines,
             "history_left_out": self._directory.history_left_out,
             "paths": [] if self._sampler is None else self._sampler.as_json(),
