@@ -1,8 +1,9 @@
 """Which bound of the planner holds for which fault of a run, where faults follow each other or come together.
 
 The planner bounds one failure at a time. Here a fault, or a time without any path, is one item with the planner's
-bound for it. An I/O that one item delays may run into the next one, so items that begin while an earlier one may still
-delay I/O add up. The bound of a fault is the largest such sum that touches its window.
+bound for it. An I/O that one item still delays when the next one begins may be sent into that one: then it ends when
+the next one's bound has passed since *its* beginning, or, if it came to it late, a re-issue after the first bound.
+The bound of a fault is the longest such chain that touches its window.
 """
 
 from collections.abc import Sequence
@@ -10,25 +11,26 @@ from dataclasses import dataclass
 
 from mpio.check.stall import FaultStall, FaultTrace, IoTimes, Outage, outages
 from mpio.model.settings import Settings
-from mpio.planner.stall import Budget, Failure, Term, reinstate_bound, stall_bound
+from mpio.planner.stall import REISSUE_NS, Budget, Failure, Term, reinstate_bound, stall_bound
 
 _ENDS_AT_ONCE = ("reset", "refuse", "reject", "target KILL")  # the kernel at the other end says that it is over
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """The bound of one fault: at the least, at the most, and the terms of the sum."""
+    """The bound of one fault: at the least, at the most, the terms of the sum, and until when I/O may be delayed."""
 
     best_ns: int
     worst_ns: int
     terms: tuple[Term, ...]
+    delays_until_ns: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Item:
     start_ns: int
     budget: Budget
-    path: int | None  # None for a time without any path
+    over_ns: int | None = None  # when it was over in fact, if that is known
 
 
 class Bounds:
@@ -46,19 +48,20 @@ class Bounds:
         self._writes = writes
         self.reinstate = reinstate_bound(settings)
         self.single = stall_bound(settings, writes=writes)
+        self._after_outage_ns = stall_bound(settings, "reset", writes=writes).worst_ns or 0  # fence and re-issue
         self._items = sorted(self._make_items(traces, outages(traces, paths)), key=lambda item: item.start_ns)
 
     def _make_items(self, traces: Sequence[FaultTrace], without_path: Sequence[Outage]) -> list[_Item]:
         items = [
             _Item(outage.start_ns, stall_bound(self._settings, "outage", writes=self._writes,
-                                               outage_ns=outage.first_heal_ns - outage.start_ns), None)
+                                               outage_ns=outage.first_heal_ns - outage.start_ns), outage.end_ns)
             for outage in without_path]
         for trace in traces:
             if trace.expect == "ride-through" or any(
                     outage.start_ns <= trace.start_ns <= outage.end_ns for outage in without_path):
                 continue  # bounded by nothing but the command timeout; or part of the outage
             failure: Failure = "reset" if trace.fault.startswith(_ENDS_AT_ONCE) else "blackhole"
-            items.append(_Item(trace.start_ns, stall_bound(self._settings, failure, writes=self._writes), trace.path))
+            items.append(_Item(trace.start_ns, stall_bound(self._settings, failure, writes=self._writes)))
         return items
 
     def stall(self, trace: FaultTrace) -> Limit | None:
@@ -70,22 +73,34 @@ class Bounds:
             limit = self._chain(index)
             if limit is None:
                 return None
-            if item.start_ns + limit.worst_ns >= trace.start_ns and (worst is None or limit.worst_ns > worst.worst_ns):
+            if limit.delays_until_ns >= trace.start_ns and (worst is None or limit.worst_ns > worst.worst_ns):
                 worst = limit
         return worst
 
     def _chain(self, index: int) -> Limit | None:
         """The item with those after it that an I/O it delays may run into."""
         first = self._items[index]
-        best_ns, worst_ns, terms = first.budget.best_ns, 0, list[Term]()
-        for item in self._items[index:]:
-            if item is not first and item.start_ns > first.start_ns + worst_ns:
+        if first.budget.worst_ns is None:
+            return None
+        until_ns = first.start_ns + first.budget.worst_ns
+        terms = first.budget.terms
+        delayed_until_ns = until_ns if first.over_ns is None else min(until_ns, first.over_ns + self._after_outage_ns)
+        for item in self._items[index + 1:]:
+            if item.start_ns > delayed_until_ns:
                 break
             if item.budget.worst_ns is None:
                 return None
-            worst_ns += item.budget.worst_ns
-            terms += item.budget.terms
-        return Limit(best_ns, worst_ns, tuple(terms))
+            if item.start_ns + item.budget.worst_ns > until_ns + REISSUE_NS:
+                until_ns = item.start_ns + item.budget.worst_ns
+                terms = item.budget.terms
+                if item.start_ns > first.start_ns:
+                    pause_ns = item.start_ns - first.start_ns
+                    terms = (Term("until the next fault", 0, pause_ns, "the drill's steps"), *terms)
+            else:
+                until_ns += REISSUE_NS
+                terms = (*terms, Term("re-issue once more", 0, REISSUE_NS, "another fault: planner.stall.REISSUE_NS"))
+            delayed_until_ns = until_ns
+        return Limit(first.budget.best_ns, until_ns - first.start_ns, terms, delayed_until_ns)
 
 
 def measure(traces: Sequence[FaultTrace], times: IoTimes, bounds: Bounds) -> list[FaultStall]:

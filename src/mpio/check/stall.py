@@ -11,6 +11,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from mpio.events import Event, Kind
 
@@ -164,7 +165,7 @@ def fault_traces(events: Iterable[Event], end_ns: int) -> list[FaultTrace]:
     for path, records in by_path.items():
         records.sort(key=lambda event: (event.t_ns, event.seq))
         cuts = [index for index, event in enumerate(records) if event.kind is Kind.FAULT_INJECTED]
-        for cut, following in zip(cuts, [*cuts[1:], len(records)], strict=True):
+        for cut, following in pairwise([*cuts, len(records)]):
             until_ns = records[following].t_ns if following < len(records) else end_ns
             traces.append(_trace(path, records[cut:following], until_ns))
     return sorted(traces, key=lambda trace: (trace.start_ns, trace.path))

@@ -361,7 +361,7 @@ class _Drill:
         except Exception as crash:  # noqa: BLE001 - a checker that fails must not pass, nor take the run's record along
             self._incomplete = f"a check itself failed: {type(crash).__name__}: {crash}"
             self._workload = None
-            facts = self._facts(end_ns)
+            facts = self._facts(end_ns, traces=[])
         claims = judge_all(facts)
         verdict = overall(claims)
         self._record(Kind.RUN_ENDED, verdict=str(verdict))
@@ -378,9 +378,10 @@ class _Drill:
         return DrillResult(verdict, tuple(claims), tuple(facts.stalls), tuple(facts.findings), counts,
                            self._directory.path, self._seed, metrics)
 
-    def _facts(self, end_ns: int) -> Facts:
+    def _facts(self, end_ns: int, traces: list[FaultTrace] | None = None) -> Facts:
         workload, claims = self._workload, self._scenario.claims
-        traces = fault_traces(self._events, end_ns)
+        if traces is None:
+            traces = fault_traces(self._events, end_ns)
         bounds = self._bounds(traces)
         stalls = [] if workload is None else measure(traces, workload.times, bounds)
         counts = {} if workload is None else dict(workload.counts)
