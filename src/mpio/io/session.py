@@ -79,7 +79,9 @@ class Session:
     async def _log_in(self, route: Route, timeout_s: float) -> ev.ConnectionEvent:
         sock = await net.connect(route.portal, timeout_s, source=route.source, interface=route.interface)
         self._portal = route.portal
-        self._channel = Channel(sock, self.connection, self._clock, self._on_event, self._after, self.connection.owed_bytes)
+        self._channel = Channel(
+            sock, self.connection, self._clock, self._on_event, self._after, self.connection.owed_bytes
+        )
         self.connection.start(self._clock())
         self._channel.pump()
         return await self._logged_in
