@@ -46,6 +46,9 @@ class BlockFault(StrEnum):
     """Read-only runs: two reads of a block that nobody here writes do not agree."""
 
 
+_DAMAGE = {int(Defect.TORN): BlockFault.TORN, int(Defect.MISDIRECTED): BlockFault.MISDIRECTED}
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """A run of blocks with the same fault. `path` is None where the map chose the path."""
@@ -67,12 +70,12 @@ class Finding:
 
 @dataclass(slots=True)
 class _Suspect:
-    """A block that read older than it may; later reads tell whether the write is lost or the read was stale."""
+    """A block that read wrong. For older content, later reads tell whether the write is lost or the read was stale."""
 
     expected: int
-    found: int
+    kind: BlockFault | None
+    """Settled already; None for older content."""
     was_seen: bool
-    is_ghost: bool
     expected_text: str
     found_text: str
     paths: list[str | None]
@@ -189,35 +192,31 @@ class RegisterCheck:
         return len(self._unread)
 
     def findings(self) -> list[Finding]:
-        """Everything that is wrong so far, neighbouring blocks joined, in the order of LBAs within each I/O."""
-        open_now = [self._judge(lba, suspect) for lba, suspect in sorted(self._suspects.items())]
-        return join(self._findings + open_now)
+        """Everything that is wrong so far, in the order of LBAs, neighbouring blocks joined."""
+        return join(self._findings + [self._judge(lba, suspect) for lba, suspect in self._suspects.items()])
 
     # --- one block that is not right
 
     def _wrong(self, lba: int, sequence: int, low: int, text: str, t_ns: int, path: str | None,
                io: int | None) -> None:
-        at = lba - self.first_lba
-        old_content = sequence >= 0 or sequence == Defect.FOREIGN or (
-            sequence == Defect.BLANK and self._seen[at] == NEVER)  # what a new LU, or one of an earlier run, holds
-        if old_content and sequence <= self._issued[at]:
-            suspect = self._suspects.get(lba)
-            if suspect is not None:
-                suspect.reads += 1
-                if path not in suspect.paths:
-                    suspect.paths.append(path)
-                return
-            unknown = self._unknown.get(lba, set())
-            self._suspects[lba] = _Suspect(
-                expected=low, found=sequence, was_seen=self._seen[at] >= low,
-                is_ghost=sequence in unknown or (low in unknown and low > self._acked[at]),
-                expected_text=f"sequence {low} or later", found_text=text, paths=[path], io=io, t_ns=t_ns)
-            self.faulty_blocks += 1
+        suspect = self._suspects.get(lba)
+        if suspect is not None:
+            suspect.reads += 1
+            if path not in suspect.paths:
+                suspect.paths.append(path)
             return
-        kind = {Defect.TORN: BlockFault.TORN, Defect.MISDIRECTED: BlockFault.MISDIRECTED}.get(
-            Defect(sequence) if sequence < 0 else Defect.UNSTAMPED, BlockFault.CORRUPT)
-        expected = f"a sound block of LBA {lba}, sequence {low} or later"
-        self._keep(Finding(lba, 1, kind, expected, text, path, io, t_ns))
+        at = lba - self.first_lba
+        is_older = 0 <= sequence <= self._issued[at] or sequence == Defect.FOREIGN or (
+            sequence == Defect.BLANK and self._seen[at] == NEVER)  # what a new LU, or one of an earlier run, holds
+        kind: BlockFault | None
+        if is_older:
+            unknown = self._unknown.get(lba, set())
+            is_ghost = sequence in unknown or (low in unknown and low > self._acked[at])
+            kind, expected = BlockFault.GHOST if is_ghost else None, f"sequence {low} or later"
+        else:
+            kind = _DAMAGE.get(sequence, BlockFault.CORRUPT)
+            expected = f"a sound block of this LBA, sequence {low} or later"
+        self._suspects[lba] = _Suspect(low, kind, self._seen[at] >= low, expected, text, [path], io, t_ns)
         self.faulty_blocks += 1
 
     def _close(self, lba: int) -> None:
@@ -226,8 +225,8 @@ class RegisterCheck:
             self._keep(self._judge(lba, suspect))
 
     def _judge(self, lba: int, suspect: _Suspect) -> Finding:
-        if suspect.is_ghost:
-            kind = BlockFault.GHOST
+        if suspect.kind is not None:
+            kind = suspect.kind
         elif suspect.seen_later:
             kind = BlockFault.STALE
         elif suspect.was_seen:
@@ -276,14 +275,16 @@ class AgreementCheck:
 
 
 def join(findings: Sequence[Finding]) -> list[Finding]:
-    """Join findings of neighbouring blocks that say the same but for the LBA; each keeps the words of its first."""
+    """The findings in the order of LBAs, neighbouring blocks of one kind, path and expectation made one.
+
+    What was found, where and when is then that of the first block.
+    """
     joined: list[Finding] = []
-    for finding in findings:
+    for finding in sorted(findings, key=lambda finding: (finding.lba, finding.t_ns)):
         last = joined[-1] if joined else None
         if (last is not None and last.lba + last.blocks == finding.lba
-                and (last.kind, last.path, last.io) == (finding.kind, finding.path, finding.io)
-                and (last.expected == finding.expected or finding.kind in (BlockFault.CHANGED, BlockFault.CORRUPT,
-                                                                           BlockFault.TORN, BlockFault.MISDIRECTED))):
+                and (last.kind, last.path) == (finding.kind, finding.path)
+                and (last.expected == finding.expected or finding.kind is BlockFault.CHANGED)):
             joined[-1] = replace(last, blocks=last.blocks + finding.blocks)
         else:
             joined.append(finding)
