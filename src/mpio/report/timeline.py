@@ -19,13 +19,14 @@ from mpio.report.series import (
     throughput_columns,
 )
 from mpio.report.svg import Linear, Logarithmic, drawing, element, path_data, round_down
-from mpio.report.words import fault_label, path_name, plural, span_ns
-from mpio.units import NS_PER_S, format_duration, format_size
+from mpio.report.words import fault_label, path_name, plural, size, span_ns
+from mpio.units import NS_PER_S, format_duration
 
 LANES_MAX = 64
 ODD_MARKS_MAX = 300
 FAULT_LABELS_MAX = 60
 PHASES_MAX = 50
+SPIKE_FACTOR = 3  # throughput beyond so many times its upper quartile is cut off
 COLOURED_PATHS_MAX = 8  # beyond, throughput is drawn as one total
 _COLUMN_WIDTH = 2.0
 _LETTER_WIDTH = 6.4  # of the 11-pixel label font, on the safe side
@@ -278,10 +279,14 @@ class _Timeline:
         peak = max(totals, default=0.0)
         if peak <= 0:
             return
+        full = min(peak, SPIKE_FACTOR * sorted(totals)[len(totals) * 3 // 4] or peak)
+        if full < peak:  # filling the region first can be much faster than the rest of the run
+            self.notes.append(f"Throughput above {size(full)}/s is cut off; its peak was {size(peak)}/s.")
+            peak = full
         scale = Linear(0, peak * 1.04, bottom, top + 12)
         unit = next((unit for unit in (1 << 30, 1 << 20, 1 << 10) if peak >= unit), 1)
         tick = round_down(peak / unit) * unit
-        self._tick(scale(tick), f"{format_size(round(tick))}/s")
+        self._tick(scale(tick), f"{size(tick)}/s")
         width = (self.x.end - self.x.start) / count
         base = [0.0] * count
         for path, values in series:

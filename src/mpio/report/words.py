@@ -5,12 +5,13 @@ Owns: what is said about a run. Knows nothing of how it is shown.
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from mpio.events import Event, Kind
 from mpio.model.settings import PROFILES
 from mpio.report.run import Bound, Claim, Plain, Run, Stall, Term, VerdictKind
 from mpio.report.shape import clean
-from mpio.units import format_duration, format_size
+from mpio.units import format_duration
 
 VERDICT_WORDS: dict[VerdictKind, str] = {"pass": "PASS", "fail": "FAIL", "unknown": "CANNOT TELL"}
 VERDICT_SIGNS: dict[VerdictKind, str] = {"pass": "✓", "fail": "✗", "unknown": "?"}
@@ -30,7 +31,8 @@ STEP_WORDS = {
 _IMPORTANT = frozenset(Kind) - {Kind.PING_SENT, Kind.PRIORITY_CHANGED}
 NAMED_CLAIMS_MAX = 3
 _URL_PORTAL = re.compile(r"iscsi://(?:[^/@]*@)?([^/]+)/")
-_IO_COUNT = re.compile(r"(read|write|flush|discard) (ok|fail|unknown|unfinished)")
+_EPOCH_MAX_S = 250_000_000_000  # the year 9892; `datetime` ends with 9999
+_IO_COUNT = re.compile(r".+ (?:ok|fail|unknown|unfinished)")
 
 
 def number(value: float) -> str:
@@ -38,6 +40,16 @@ def number(value: float) -> str:
     if float(value).is_integer() or abs(value) >= 1000:
         return f"{round(value):,}".replace(",", "\u202f")
     return f"{value:.3g}"
+
+
+def size(size_bytes: float) -> str:
+    """Bytes in the unit that leaves few digits: '133 MiB', '1.5 GiB'. Short where `units.format_size` is exact."""
+    value, unit = float(size_bytes), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1000 or unit == "TiB":
+            break
+        value /= 1024
+    return f"{value:.0f} {unit}" if value >= 100 or value.is_integer() else f"{value:.3g} {unit}"
 
 
 def plural(count: int, one: str, many: str = "") -> str:
@@ -89,7 +101,7 @@ def sentence(run: Run) -> str:
     parts.append(plural(io_count(run), "I/O"))
     if run.verified_bytes:
         through = "the path" if len(run.paths) == 1 else "each path"
-        parts.append(f"{format_size(run.verified_bytes)} verified through {through}")
+        parts.append(f"{size(run.verified_bytes)} verified through {through}")
     if run.blocks:
         parts.append(plural(len(run.blocks), "bad block"))
     elif io_count(run) and any(claim.result == "pass" and is_about_loss(claim) for claim in run.claims):
@@ -201,7 +213,7 @@ def count_rows(run: Run) -> list[tuple[str, str]]:
 
 def quantity(name: str, value: float) -> tuple[str, str]:
     """A counter's label and value: the unit that ends the name moves to the value."""
-    for suffix, show in (("_bytes", format_size), ("_ns", format_duration)):
+    for suffix, show in (("_bytes", size), ("_ns", format_duration)):
         if name.endswith(suffix):
             return name.removesuffix(suffix).replace("_", " "), show(round(value))
     if name.endswith("_s"):
@@ -213,8 +225,16 @@ def environment_rows(run: Run) -> list[tuple[str, str]]:
     """What the first record of the run says about where it ran."""
     for event in run.journal:
         if event.kind is Kind.RUN_STARTED:
-            return [(name.replace("_", " "), str(value)) for name, value in event.fields.items() if value is not None]
+            return [("began" if name == "wall_epoch" else name.replace("_", " "), _environment_text(name, value))
+                    for name, value in event.fields.items() if value is not None]
     return []
+
+
+def _environment_text(name: str, value: Plain) -> str:
+    """A value of the run's first record; the wall clock's seconds since 1970 as a date."""
+    if name == "wall_epoch" and isinstance(value, int | float) and 0 <= value < _EPOCH_MAX_S:
+        return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return str(value)
 
 
 def event_text(event: Event) -> str:

@@ -74,8 +74,11 @@ def write_run(directory: Path, plan: Plan | None = None) -> Path:
         "claims": claims,
         "stalls": stalls,
         "blocks": plan.blocks,
-        "counts": {f"{op} {outcome}": sum(io["op"] == op and io["outcome"] == outcome for io in ios)
-                   for op in ("read", "write") for outcome in ("ok", "fail", "unknown")},
+        "counts": {
+            f"{op} {outcome}": sum(io["op"] == op and io["outcome"] == outcome for io in ios)
+            for op in ("read", "write")
+            for outcome in ("ok", "fail", "unknown")
+        },
     }
     (directory / "verdict.json").write_text(json.dumps(verdict))
     settings = {name: getattr(FAST, name) for name in FAST.__slots__ if "password" not in name}
@@ -148,7 +151,7 @@ def _journal(plan: Plan, names: list[str]) -> tuple[list[Event], list[dict[str, 
         kernel="Linux 6.1.0",
         scenario="two blackholes",
         seed=4711,
-        wall_epoch="2026-03-01T12:00:00Z",
+        wall_epoch=1772366400.5,
         target=plan.target,
     )
     for path, name in enumerate(names, 1):

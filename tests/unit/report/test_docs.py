@@ -30,8 +30,12 @@ def test_the_examples_are_a_run_that_can_be_read(tmp_path: Path) -> None:
     assert len(examples) >= 6
     verdict, metrics, history, journal = (json.dumps(json.loads(example)) + "\n" for example in examples[:4])
     directory = write_run(tmp_path / "run", Plan(ios=1, faults=[]))
-    for name, content in (("verdict.json", verdict), ("metrics.json", metrics), ("history.jsonl", history),
-                          ("journal.jsonl", journal)):
+    for name, content in (
+        ("verdict.json", verdict),
+        ("metrics.json", metrics),
+        ("history.jsonl", history),
+        ("journal.jsonl", journal),
+    ):
         (directory / name).write_text(content)
     run = read_run(directory)
     assert (len(run.history), len(run.journal), run.verified_bytes) == (1, 1, 64 << 20)

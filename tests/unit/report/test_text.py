@@ -91,3 +91,23 @@ def test_numbers(value: float, text: str) -> None:
 )
 def test_relative_times(t_ns: int, text: str) -> None:
     assert words.relative(t_ns + 5, 5) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (4096, "4 KiB"),
+        (136460 << 10, "133 MiB"),
+        (1 << 30, "1 GiB"),
+        (1000 << 10, "0.977 MiB"),
+    ],
+)
+def test_sizes(value: int, text: str) -> None:
+    assert words.size(value) == text
+
+
+def test_the_wall_clock_is_a_date(tmp_path: Path) -> None:
+    rows = dict(words.environment_rows(read_run(write_run(tmp_path / "run", Plan(ios=10)))))
+    assert rows["began"] == "2026-03-01 12:00:00 UTC"
