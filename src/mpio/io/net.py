@@ -23,8 +23,7 @@ async def connect(
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(timeout_s):
-            found = await loop.getaddrinfo(portal.host, portal.port, type=socket.SOCK_STREAM)
-            family, kind, protocol, _, address = found[0]
+            family, kind, protocol, _, address = await _resolve(portal)
             sock = socket.socket(family, kind, protocol)
             try:
                 tune(sock)
@@ -42,6 +41,14 @@ async def connect(
     except OSError as error:
         via = "".join([f" from {source}" if source else "", f" through {interface}" if interface else ""])
         raise ConnectFailed(f"can't connect to {portal}{via}: {_reason(error)}") from None
+
+
+async def _resolve(portal: Portal) -> tuple[int, int, int, str, tuple[object, ...]]:
+    try:  # an address needs no resolver, nor the thread that asyncio would ask one in
+        return socket.getaddrinfo(portal.host, portal.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)[0]
+    except socket.gaierror:
+        found = await asyncio.get_running_loop().getaddrinfo(portal.host, portal.port, type=socket.SOCK_STREAM)
+        return found[0]
 
 
 def listen(portal: Portal) -> socket.socket:
