@@ -1,4 +1,4 @@
-"""Whole PDUs as annotated hex, with the clause of RFC 7143 that they come from. Written by hand, not by the builders."""
+"""Whole PDUs as annotated hex, with their clause of RFC 7143. Written by hand, not by the builders."""
 
 from dataclasses import dataclass, field
 
@@ -153,8 +153,9 @@ REQUESTS = [
         000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f
         4e79dd46                # CRC32C 46dd794e
         """,
-        pdu.data_out(True, LUN1, 2, 5, 0x1C, 1, 512, 32),  # noqa: FBT003
-        {"opcode": 5, "word20": 5, "exp_stat_sn": 0x1C, "specific": bytes.fromhex("00000000 00000001 00000200 00000000")},
+        pdu.data_out(True, LUN1, 2, 5, 0x1C, 1, 512, 32),
+        {"opcode": 5, "word20": 5, "exp_stat_sn": 0x1C,
+         "specific": bytes.fromhex("00000000 00000001 00000200 00000000")},
         data=bytes(range(32)),
         data_digest=True,
     ),

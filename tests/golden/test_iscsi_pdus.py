@@ -1,11 +1,11 @@
 """Every golden PDU: built, and received whole, byte by byte, and with more after it."""
 
 import pytest
+from tests.golden.iscsi_pdus import REQUESTS, RESPONSES, Golden
 
 from mpio.proto.iscsi import pdu
 from mpio.proto.iscsi.pdu import BHS_BYTES, Fields
 from mpio.proto.iscsi.stream import PduReceiver, PduSender
-from tests.golden.iscsi_pdus import REQUESTS, RESPONSES, Golden
 
 ALL = [*((golden, True) for golden in REQUESTS), *((golden, False) for golden in RESPONSES)]
 each = pytest.mark.parametrize(("golden", "is_request"), ALL, ids=[golden.name for golden, _ in ALL])

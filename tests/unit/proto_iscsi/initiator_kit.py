@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 
 from mpio.model.settings import Settings, profile
-from mpio.model.task import Task, lun_bytes
+from mpio.model.task import Outcome, Task, lun_bytes
 from mpio.proto.iscsi import InitiatorConnection, LoginParams, pdu
 from mpio.proto.iscsi.initiator_events import ConnectionEvent, LoginCompleted
 from mpio.proto.iscsi.pdu import Opcode, RequestHeader
@@ -23,7 +23,10 @@ ANSWER = {
 }  # fmt: skip
 
 
-def params(settings: Settings = SETTINGS, initial_cmd_sn: int = 1, target: str | None = "iqn.2026-01.test:t") -> LoginParams:
+TARGET = "iqn.2026-01.test:t"
+
+
+def params(settings: Settings = SETTINGS, initial_cmd_sn: int = 1, target: str | None = TARGET) -> LoginParams:
     return LoginParams("iqn.2026-01.test:i", target, b"\x80\0\0\0\0\1", settings, initial_cmd_sn, bytes(range(32)))
 
 
@@ -34,7 +37,7 @@ class Peer:
     """
 
     def __init__(self, settings: Settings = SETTINGS, *, initial_cmd_sn: int = 1, window: int = 32,
-                 target: str | None = "iqn.2026-01.test:t", **answer: str) -> None:
+                 target: str | None = TARGET, **answer: str) -> None:
         self.now = 0
         self.connection = InitiatorConnection(params(settings, initial_cmd_sn, target))
         self.connection.start(self.now)
@@ -44,8 +47,11 @@ class Peer:
         self.stat_sn = 0x7FFFFFFF  # on its way over the middle
         self.header_digest = self.data_digest = False
         keys = ANSWER | answer
+        if target is None:  # keys of data transfer are not negotiated for discovery
+            keys = {key: keys[key] for key in ("HeaderDigest", "DataDigest", "MaxRecvDataSegmentLength")}
         text = "".join(f"{key}={value}\0" for key, value in keys.items()).encode()
-        self.send(pdu.login_response(0x87, login.lun[:6], 1, login.itt, self.status(), *self.numbers(), 0, len(text)), text)
+        self.send(pdu.login_response(0x87, login.lun[:6], 1, login.itt, self.status(), *self.numbers(), 0, len(text)),
+                  text)
         self.header_digest = keys["HeaderDigest"] == "CRC32C"
         self.data_digest = keys["DataDigest"] == "CRC32C"
         assert isinstance(self.event(), LoginCompleted)
@@ -150,6 +156,16 @@ def read(length: int = 4096, done: Callable[[Task], None] | None = None, timeout
 
 def write(data: bytes, done: Callable[[Task], None] | None = None, timeout_ns: int = 0) -> Task:
     return Task(LUN, WRITE, done or Done(), data_out=data, timeout_ns=timeout_ns)
+
+
+def contents(task: Task) -> bytes:
+    """What is in its read buffer."""
+    return bytes(task.read_buffer or b"")
+
+
+def outcome(task: Task) -> Outcome:
+    """Its outcome by now."""
+    return task.outcome
 
 
 def no_data(done: Callable[[Task], None] | None = None, timeout_ns: int = 0) -> Task:

@@ -1,6 +1,6 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-import pytest
 
 from mpio.errors import RemoteProtocolError
 from mpio.proto.iscsi import pdu

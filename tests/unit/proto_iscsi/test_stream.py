@@ -186,7 +186,10 @@ def test_no_bytes_is_an_error_of_the_caller() -> None:
 
 
 def test_a_landing_of_the_wrong_size() -> None:
-    receiver = PduReceiver(pdu.RESPONSE, lambda *_: None, lambda _: memoryview(bytearray(3)), lambda _: None, lambda _: None)
+    def nothing(*_: object) -> None:
+        pass
+
+    receiver = PduReceiver(pdu.RESPONSE, nothing, lambda _: memoryview(bytearray(3)), nothing, nothing)
     receiver.data_limit = 1 << 20
     with pytest.raises(LocalProtocolError):
         receiver.receive(make(1, bytes(100_000))[:100])
