@@ -192,7 +192,6 @@ class MultipathMap:
     def close(self, now: int) -> None:
         """No more I/O. What waits ends with NoUsablePath, writes that may have landed with OutcomeUnknown."""
         self._advance(now)
-        self._settle(now)
         self._closed = True
         self._size = 0
         for path in self.paths.values():
@@ -609,6 +608,8 @@ class MultipathMap:
     def handle_timer(self, now: int) -> None:
         """Do what is due. Before the deadline, late, or twice: all are fine."""
         self._advance(now)
+        if self._closed:
+            return
         self._settle(now)
         for path in list(self.paths.values()):
             if path.recovery_at is not None and now >= path.recovery_at:
@@ -629,6 +630,8 @@ class MultipathMap:
         return self._deadline
 
     def _deadlines(self) -> Iterable[int]:
+        if self._closed:
+            return
         if self._ended or (
                 self._waiting and self._no_path.state is NoPath.EXPIRED and not self._roster.interrupted):
             yield self.now

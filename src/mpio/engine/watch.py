@@ -274,8 +274,8 @@ class Watch:
             return
         path.proof = None
         path.identity = identity
-        self._checked(path, CheckResult.UP, "its identity is proven again", now)
         self._host.regroup(f"identity of {path.name} is proven again", now)
+        self._checked(path, CheckResult.UP, "its identity is proven again", now)
 
     def _unproven(self, path: Path, proof: Proof, cause: str, now: int) -> None:
         """Not usable; asked again at the next check."""
