@@ -119,7 +119,7 @@ def lun_bytes(lun: int) -> bytes:
     """The 8-byte LUN of one level: peripheral addressing below 256, flat above (SAM-5 §4.7). Raises ValueError."""
     if 0 <= lun < 256:
         return bytes((0, lun, 0, 0, 0, 0, 0, 0))
-    if lun <= 0x3FFF:
+    if 256 <= lun <= 0x3FFF:
         return bytes((0x40 | lun >> 8, lun & 0xFF, 0, 0, 0, 0, 0, 0))
     raise ValueError(f"expected a LUN from 0 to {0x3FFF}, found {lun}")
 
