@@ -22,7 +22,7 @@ STEP_WORDS = {
     "detected": "loss noticed",
     "failed": "path given up",
     "fenced": "old writes can't land",
-    "rerouted": "waiting I/O sent again",
+    "rerouted": "I/O sent elsewhere",
     "healed": "fault taken away",
     "reconnected": "logged in again",
     "reinstated": "carries I/O again",

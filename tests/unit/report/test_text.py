@@ -24,7 +24,7 @@ def test_a_pass(tmp_path: Path) -> None:
         "Fault 2  blackhole on path 2 (127.0.0.2:3260)",
         "reinstated",
         "+772 ms",
-        "waiting I/O sent again",
+        "I/O sent elsewhere",
         "worst stall 774 ms of at most 1.1 s, at best 500 ms",
         "mpio drill two-blackholes --seed 4711 --out again",
         "latency, p99",
