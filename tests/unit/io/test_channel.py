@@ -133,7 +133,12 @@ def test_the_end_is_told_once_with_its_cause(how: str, cause: str) -> None:
         engine = Echo()
         causes: list[str] = []
         done = asyncio.Event()
-        channel = Channel(left, engine, time.monotonic_ns, lambda c: (causes.append(c), done.set())[1])
+
+        def on_event(cause: str) -> None:
+            causes.append(cause)
+            done.set()
+
+        channel = Channel(left, engine, time.monotonic_ns, on_event)
         if how == "reset":
             right.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         right.close()
@@ -154,7 +159,7 @@ def test_timer_fires_at_the_engines_deadline_and_not_before() -> None:
         channel = Channel(left, engine, time.monotonic_ns, lambda _: None)
         deadline = engine.deadline = time.monotonic_ns() + 20_000_000
         channel.pump()
-        while not engine.timer_calls:
+        while not engine.timer_calls:  # noqa: ASYNC110 - the engine has nobody to tell
             await asyncio.sleep(0.005)
         assert engine.timer_calls[0] >= deadline
         channel.close()
