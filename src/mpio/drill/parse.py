@@ -210,7 +210,7 @@ def _settings(table: Mapping[str, Any], places: _Places) -> tuple[str, Settings]
 
 
 def _setting(value: object, kind: Any) -> object:
-    """A value of the setting's own type; durations may be written '300ms' where it is in seconds."""
+    """A value of the setting's own type; durations may be written '300ms' where it is in seconds; `off` is None."""
     kinds = (kind, *get_args(kind))
     words = [word for part in kinds if typing.get_origin(part) is Literal for word in get_args(part)]
     if value in words and not isinstance(value, bool):
@@ -222,6 +222,8 @@ def _setting(value: object, kind: Any) -> object:
         if float in kinds or (int in kinds and isinstance(value, int)):
             return value
     elif isinstance(value, str):
+        if value == "off" and type(None) in kinds:
+            return None
         if str in kinds:
             return value
         if float in kinds:

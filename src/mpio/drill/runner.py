@@ -23,7 +23,8 @@ from mpio.check.bounds import Bounds, measure
 from mpio.check.claims import Facts, judge_all
 from mpio.check.stall import FaultStall, FaultTrace, fault_traces
 from mpio.check.verdict import Claim, Result, overall
-from mpio.drill.fabric import FAULTS, Fabric, Fault
+from mpio.drill.fabric import FAULTS, Fabric, Fault, require_supported
+from mpio.drill.render import as_run
 from mpio.drill.rundir import RunDirectory
 from mpio.drill.sampler import Sampler
 from mpio.drill.scenario import EVENT_FAULTS, Expectation, Scenario, Step, check_region
@@ -33,7 +34,7 @@ from mpio.drill.workload import Workload
 from mpio.drill.world import DrillDisk, DrillTarget, World
 from mpio.errors import InputError, MpioError
 from mpio.events import Event, Journal, Kind, Value
-from mpio.model.address import TargetAddress
+from mpio.model.address import Portal, TargetAddress
 from mpio.units import NS_PER_S
 
 SOURCE = "drill"
@@ -130,7 +131,7 @@ class _Drill:
             sinks.append(self._request.progress)
         self._journal.sinks += sinks
         scenario = self._scenario
-        self._directory.write_text("scenario.toml", scenario.text)
+        self._directory.write_text("scenario.toml", as_run(scenario))
         self._directory.write_text("repro.txt", self._repro())
         self._record(Kind.RUN_STARTED, version=__version__, scenario=scenario.about.name, seed=self._seed,
                      wall_epoch=self._world.wall_clock())
@@ -188,21 +189,28 @@ class _Drill:
     # --- building
 
     async def _set_up(self, stack: AsyncExitStack) -> None:
-        scenario = self._scenario
+        scenario, directory = self._scenario, self._directory.path
         addresses = self._addresses
-        if not addresses:
-            self._target = self._world.target(scenario.target, self._directory.path)
-            stack.push_async_callback(self._target.close)
-            await self._target.start()
-            addresses = [TargetAddress(portal, TARGET_NAME, LUN) for portal in self._target.portals]
-        fabric = self._world.fabric(scenario.cuts.kind, [address.portal for address in addresses])
-        for step in scenario.steps:
-            if step.action in ("inject", "flap") and step.fault not in fabric.supported:
-                raise InputError("fault", f"{scenario.cuts.kind} can't inject {step.fault!r}; it can inject: "
-                                          f"{', '.join(sorted(fabric.supported)) or 'nothing'}")
-        self._fabric = await stack.enter_async_context(fabric)
-        addresses = [dataclasses.replace(address, portal=portal)
-                     for address, portal in zip(addresses, fabric.portals, strict=True)]
+        if scenario.cuts.kind == "netns":
+            if addresses:
+                raise InputError("cuts", "netns is for the built-in target, which it puts into a namespace of its own; "
+                                         "a relay can cut the paths to an existing one")
+            namespaces = self._world.namespaces(scenario.path_count)
+            self._check_supported(namespaces)
+            self._fabric = await stack.enter_async_context(namespaces)
+            target = self._world.target(scenario.target, directory, namespaces, scenario.settings)
+            await self._start_target(stack, target)
+            stack.enter_context(namespaces.initiator_entered())  # all sockets of this thread are made on that side
+        else:
+            if not addresses:
+                await self._start_target(stack, self._world.target(scenario.target, directory))
+            portals = [address.portal for address in addresses] or self._running_target().portals
+            fabric = self._world.fabric(scenario.cuts.kind, portals)
+            self._check_supported(fabric)
+            self._fabric = await stack.enter_async_context(fabric)
+        addresses = [dataclasses.replace(address, portal=portal) for address, portal in zip(
+            addresses or [TargetAddress(Portal("", 0), TARGET_NAME, LUN)] * scenario.path_count,
+            self._fabric.portals, strict=True)]
         disk = self._world.disk(addresses, scenario.settings, self._journal, self._rng("disk"))
         self._disk = await stack.enter_async_context(disk)
         stack.push_async_callback(self._heal_all)  # before the disk is closed, so that it can log out
@@ -210,6 +218,20 @@ class _Drill:
         stack.push_async_callback(self._sampler.stop)
         self._sampler.start()
         self._workload = self._make_workload(self._disk)
+
+    async def _start_target(self, stack: AsyncExitStack, target: DrillTarget) -> None:
+        self._target = target
+        stack.push_async_callback(target.close)
+        await target.start()
+
+    def _running_target(self) -> DrillTarget:
+        assert self._target is not None
+        return self._target
+
+    def _check_supported(self, fabric: Fabric) -> None:
+        for step in self._scenario.steps:
+            if step.action in ("inject", "flap"):
+                require_supported(Fault(step.fault, step.params), fabric.supported, self._scenario.cuts.kind)
 
     def _make_workload(self, disk: DrillDisk) -> Workload:
         scenario, spec = self._scenario, self._scenario.workload
@@ -441,9 +463,9 @@ class _Drill:
         return Bounds(self._scenario.settings, traces, paths, writes=not self._read_only)
 
     def _repro(self) -> str:
-        command = list(self._request.command) or [
-            "mpio", "drill", str(self._directory.path / "scenario.toml"),
-            *(str(address) for address in self._addresses)]
+        """The command that runs it again, with the seed that chance was given and without the secrets of URLs."""
+        command = [_without_secret(word) for word in self._request.command] or [
+            "mpio", "drill", str(self._directory.path / "scenario.toml")]
         if "--seed" not in command:
             command += ["--seed", str(self._seed)]
         return shlex.join(command) + "\n"
@@ -500,6 +522,15 @@ def _parse(urls: Sequence[str]) -> list[TargetAddress]:
         except ValueError as error:
             raise InputError(f"path {number}", str(error)) from None
     return addresses
+
+
+def _without_secret(word: str) -> str:
+    if not word.startswith("iscsi:"):
+        return word
+    try:
+        return str(TargetAddress.parse(word))
+    except ValueError:
+        return "iscsi://…"
 
 
 def _finding_json(finding: Finding) -> dict[str, object]:

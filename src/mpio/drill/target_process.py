@@ -36,14 +36,16 @@ def die_with_parent() -> Callable[[], None] | None:
     return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def target_command(spec: TargetSpec, portals: Sequence[Portal], directory: Path) -> list[str]:
-    """The command line of the target."""
+def target_command(spec: TargetSpec, portals: Sequence[Portal], directory: Path, allow: str | None = None) -> list[str]:
+    """The command line of the target; `allow` is the only initiator that it admits."""
     store = f"ram:{spec.size}" if spec.store == "ram" else f"file:{directory / IMAGE},size={spec.size}"
     command = [sys.executable, "-m", "mpio.cli.main", "target", "--name", TARGET_NAME,
                "--lun", f"{LUN}={store},bs={spec.block_size}"]
     for group, portal in enumerate(portals, start=1):
         tpgt = group if spec.portal_groups == "separate" else 1
         command += ["--portal", f"{portal},{tpgt}"]
+    if allow is not None:
+        command += ["--allow", allow]
     if spec.plant:
         command += ["--plant", spec.plant]
     return command
@@ -55,16 +57,18 @@ class TargetProcess:
     Args:
         prefix: what stands before the command, such as `ip netns exec NAME`.
         portals: where to listen; port 0 picks a free one, which a restart keeps.
+        allow: the only initiator to admit; anybody on this machine by default.
 
     Attributes:
         portals: as they are once started.
     """
 
     def __init__(self, spec: TargetSpec, directory: Path, portals: Sequence[Portal] = (),
-                 prefix: Sequence[str] = ()) -> None:
+                 prefix: Sequence[str] = (), allow: str | None = None) -> None:
         self._spec = spec
         self._directory = directory
         self._prefix = list(prefix)
+        self._allow = allow
         self._process: asyncio.subprocess.Process | None = None
         self.portals = list(portals) or [Portal("127.0.0.1", 0)] * spec.portals
 
@@ -75,7 +79,7 @@ class TargetProcess:
         log = (self._directory / "target.log").open("ab")
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *self._prefix, *target_command(self._spec, self.portals, self._directory),
+                *self._prefix, *target_command(self._spec, self.portals, self._directory, self._allow),
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=log,
                 start_new_session=True,  # Ctrl-C is for the drill to answer
                 limit=_LINE_MAX_BYTES, preexec_fn=die_with_parent(),

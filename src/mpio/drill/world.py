@@ -9,6 +9,7 @@ from typing import Protocol
 
 from mpio.drill.direct_fabric import DirectFabric
 from mpio.drill.fabric import Fabric
+from mpio.drill.namespace_fabric import NamespaceFabric
 from mpio.drill.relay_fabric import RelayFabric
 from mpio.drill.scenario import Cuts, TargetSpec
 from mpio.drill.target_process import TargetProcess
@@ -52,9 +53,17 @@ class World:
         """Seconds since 1970."""
         return time.time()
 
-    def target(self, spec: TargetSpec, directory: Path) -> DrillTarget:
-        """A target, not started yet."""
-        return TargetProcess(spec, directory)
+    def target(self, spec: TargetSpec, directory: Path, namespaces: NamespaceFabric | None = None,
+               settings: Settings | None = None) -> DrillTarget:
+        """A target, not started yet; on the far side of the namespaces, open to this map's initiator."""
+        if namespaces is None or settings is None:
+            return TargetProcess(spec, directory)
+        return TargetProcess(spec, directory, namespaces.target_addresses, namespaces.target_command_prefix,
+                             allow=settings.initiator_name)
+
+    def namespaces(self, paths: int) -> NamespaceFabric:
+        """Namespaces joined by so many wires."""
+        return NamespaceFabric(paths)
 
     def fabric(self, kind: Cuts, portals: Sequence[Portal]) -> Fabric:
         """The wires to these portals, one path each."""
