@@ -172,8 +172,9 @@ class TargetDevice:
 
 def _lun_forms(number: int) -> set[bytes]:
     """The 8 bytes of a LUN in peripheral and in flat form (SAM-5 §4.7.7). Raises ValueError for one out of range."""
-    flat = bytes((0x40 | number >> 8 & 0x3F, number & 0xFF, 0, 0, 0, 0, 0, 0))
-    return {lun_bytes(number), flat}
+    usual = lun_bytes(number)
+    flat = bytes((0x40 | number >> 8, number & 0xFF, 0, 0, 0, 0, 0, 0))
+    return {usual, flat}
 
 
 def _absent_inquiry(cdb: bytes, *, well_known: bool) -> Response:

@@ -109,11 +109,3 @@ class StaleRead(PlantedFault):
         stale[start - offset : end - offset] = self._before[start - self.fired[0] : end - self.fired[0]]
         self._before = None
         return bytes(stale)
-
-
-FAULTS: dict[str, type[PlantedFault]] = {
-    "dropped-write": DroppedWrite,
-    "torn-write": TornWrite,
-    "stale-read": StaleRead,
-}
-"""The faults by the names that drills use."""
