@@ -18,6 +18,8 @@ from mpio.proto.iscsi.pdu import BHS_BYTES, DEFAULT_DATA_SEGMENT, LENGTH_MASK, P
 STAGING_BYTES = 512 << 10
 ROOM_MIN_BYTES = 128 << 10  # a read is never offered less, so that a half PDU at the end costs no extra small read
 LANDING_MIN_BYTES = 16 << 10  # below this, one more copy is cheaper than one more read
+LARGE_BYTES = 128 << 10  # after data segments of this size, more like it are expected, and only the beginning is read
+PEEK_BYTES = 4 << 10  # to staging, so that the rest can land
 COPY_MAX_BYTES = 8 << 10  # data up to this are joined with their header for sending
 
 _NO_DATA = memoryview(b"")
@@ -63,6 +65,7 @@ class PduReceiver:
         self._end = 0  # first free byte in staging
         self._asked = False  # the owner was asked for a landing of the PDU at _start
         self._stopped = False
+        self._peek = False  # a large PDU has just ended, and nothing of the next one is in staging
         # A data segment that is received outside of staging: what is still to be filled, and then its trailer.
         self._unfilled: memoryview | None = None
         self._landed: _Landed | None = None
@@ -78,7 +81,7 @@ class PduReceiver:
         """Where the next bytes are to be read into; never empty."""
         if self._unfilled is not None:
             return self._unfilled
-        return self._view[self._end :]
+        return self._view[:PEEK_BYTES] if self._peek else self._view[self._end :]
 
     def receive_done(self, count: int) -> None:
         """`count` bytes were put at the start of what `receive_buffer` gave. Raises RemoteProtocolError."""
@@ -86,6 +89,7 @@ class PduReceiver:
             raise LocalProtocolError(f"expected at least one byte received, found {count}")
         if self._stopped:
             return
+        self._peek = False
         if self._unfilled is not None:
             rest = self._unfilled[count:]
             if rest:
@@ -149,6 +153,8 @@ class PduReceiver:
                     self._on_data_digest_error(header)
                 else:
                     on_pdu(header, view[data_at:data_end])
+                if length >= LARGE_BYTES:
+                    self._peek = True
             self._asked = False
             if self._stopped:
                 return
@@ -199,6 +205,7 @@ class PduReceiver:
             return False
         self._landed = None
         self._asked = False
+        self._peek = len(landed.data) >= LARGE_BYTES
         self._start += landed.trailer
         if self.data_digest and not self._data_intact(landed.data, self._start):
             self._on_data_digest_error(landed.header)
@@ -213,7 +220,9 @@ class PduReceiver:
         left = self._end - self._start
         if left == 0:
             self._start = self._end = 0
-        elif STAGING_BYTES - self._end < ROOM_MIN_BYTES and self._start:
+            return
+        self._peek = False
+        if STAGING_BYTES - self._end < ROOM_MIN_BYTES and self._start:
             self._view[:left] = bytes(self._view[self._start : self._end])
             self._start, self._end = 0, left
 
