@@ -12,6 +12,7 @@ from struct import Struct
 from mpio.errors import LocalProtocolError, RemoteProtocolError
 from mpio.model.task import Buffer, Status, lun_number
 from mpio.proto.iscsi import pdu
+from mpio.proto.iscsi.command_window import CommandWindow
 from mpio.proto.iscsi.keepalive import Keepalive, Verdict
 from mpio.proto.iscsi.negotiation import SessionParams
 from mpio.proto.iscsi.pdu import (
@@ -37,13 +38,13 @@ from mpio.proto.iscsi.target_task import (
     UNEXPECTED_UNSOLICITED_DATA,
     Failure,
     TargetTask,
+    data_in_layout,
 )
 from mpio.proto.iscsi.target_text import TextAnswers
 from mpio.units import seconds
 
 OUTPUT_BYTES_MAX = 64 << 20  # answers that wait to be sent; past it, further commands wait
 ANSWERS_MAX = 4096  # answers outside of the command window that wait to be sent; past it, the peer does not read
-EARLY_MAX_BYTES = 1 << 20  # commands that came before their turn
 
 _MASK = pdu.SERIAL_MASK
 _HALF = pdu.SERIAL_HALF
@@ -97,10 +98,7 @@ class TargetConnection:
         }
 
         self._stat_sn = 0
-        self._exp_cmd_sn = 0
-        self._max_cmd_sn = 0
-        self._early: dict[int, tuple[Fields, bytes] | None] = {}  # by CmdSN; None: taken as received and aborted
-        self._early_bytes = 0
+        self._window = CommandWindow(0, 0)
         self._tasks: dict[int, TargetTask] = {}
         self._immediate_count = 0
         self._deferred: deque[TargetTask] = deque()  # wait for output to drain
@@ -204,9 +202,7 @@ class TargetConnection:
         elif self.state is State.FULL_FEATURE:
             verdict = self._keepalive.check(now)
             if verdict is Verdict.PING:
-                self._put(
-                    pdu.nop_in(NO_LUN, NO_TAG, self._new_ttt(), self._stat_sn, self._exp_cmd_sn, self._max_cmd_sn)
-                )
+                self._put(pdu.nop_in(NO_LUN, NO_TAG, self._new_ttt(), *self._numbers(use=False)))
             elif verdict is Verdict.DEAD:
                 self._end(Input.ENDED, "the initiator does not answer")
 
@@ -238,8 +234,9 @@ class TargetConnection:
         del tasks[itt]
         if task.immediate or task.gathered is not None:
             self._forget(task)
+        window = self._window
         if not task.immediate:
-            self._max_cmd_sn = (self._max_cmd_sn + 1) & _MASK
+            window.maximum = (window.maximum + 1) & _MASK
         if not isinstance(data, bytes | bytearray | memoryview):
             data = b"".join(data)
         count = len(data)
@@ -251,15 +248,15 @@ class TargetConnection:
             self._stat_sn = (stat_sn + 1) & _MASK
             self._unsent_bytes += count
             self._put_data(
-                _HEADER(_SCSI_DATA_IN, _LAST_DATA_IN, 0, 0, count, NO_LUN, itt, NO_TAG, stat_sn, self._exp_cmd_sn,
-                        self._max_cmd_sn, 0, 0, 0),
+                _HEADER(_SCSI_DATA_IN, _LAST_DATA_IN, 0, 0, count, NO_LUN, itt, NO_TAG, stat_sn, window.expected,
+                        window.maximum, 0, 0, 0),
                 data if not self._sender.data_digest else bytes(data),
             )  # fmt: skip
         elif status == 0 and not count and length is None and task.is_write:
             self._stat_sn = (stat_sn + 1) & _MASK
             self._unsent_bytes += pdu.BHS_BYTES
             self._put(
-                _HEADER(_SCSI_RESPONSE, _FINAL, 0, 0, 0, NO_LUN, itt, 0, stat_sn, self._exp_cmd_sn, self._max_cmd_sn,
+                _HEADER(_SCSI_RESPONSE, _FINAL, 0, 0, 0, NO_LUN, itt, 0, stat_sn, window.expected, window.maximum,
                         task.pdus_sent, 0, 0)
             )  # fmt: skip
         else:
@@ -267,16 +264,8 @@ class TargetConnection:
 
     def _answer(self, task: TargetTask, status: int, data: memoryview, sense: bytes, length: int | None) -> None:
         """Data-In as needed, and the status, with residuals."""
-        wanted = task.expected_length if task.is_read or task.is_write else 0
-        room = task.expected_length if task.is_read else 0
-        moved = min(len(data), room)
-        if length is None:
-            length = len(data) if task.is_read or len(data) or status or not task.is_write else wanted
-        flags, residual = 0, 0
-        if length > wanted:
-            flags, residual = pdu.OVERFLOW, length - wanted
-        elif length < wanted:
-            flags, residual = pdu.UNDERFLOW, wanted - length
+        moved = min(len(data), task.expected_length) if task.is_read else 0
+        flags, residual = task.residual(status, len(data), length)
         with_status = status == Status.GOOD and moved > 0
         self._unsent_bytes += moved + pdu.BHS_BYTES
         self._send_data_in(task, data[:moved], flags if with_status else -1, residual)
@@ -284,37 +273,27 @@ class TargetConnection:
             return
         segment = pdu.sense_segment(sense)[: self._segment_max]
         header = pdu.scsi_response(
-            flags, status, task.itt, self._use_stat_sn(), self._exp_cmd_sn, self._max_cmd_sn, task.pdus_sent,
+            flags, status, task.itt, *self._numbers(), task.pdus_sent,
             residual, len(segment),
         )  # fmt: skip
         self._put_data(header, segment)
 
     def _send_data_in(self, task: TargetTask, data: memoryview, status_flags: int, residual: int) -> None:
         """Data-In PDUs within both limits (§11.7); the last one has status GOOD if `status_flags` is not -1."""
-        burst_max = self._burst_max
         if self._sender.data_digest:
             data = memoryview(bytes(data))  # so that digest and data agree when they are sent
-        total = len(data)
-        offset = burst = 0
-        while offset < total:
-            count = min(self._segment_max, burst_max - burst, total - offset)
-            burst += count
-            last = offset + count == total
-            flags, stat_sn = 0, 0
-            if last or burst == burst_max:
-                flags, burst = _FINAL, 0
-            last_residual = 0
-            if last and status_flags >= 0:
+        window = self._window
+        for offset, count, final in data_in_layout(len(data), self._segment_max, self._burst_max):
+            flags, stat_sn, last_residual = _FINAL if final else 0, 0, 0
+            if status_flags >= 0 and offset + count == len(data):
                 flags |= pdu.DATA_IN_STATUS | status_flags
-                stat_sn = self._use_stat_sn()
-                last_residual = residual
+                stat_sn, last_residual = self._use_stat_sn(), residual
             self._put_data(
-                _HEADER(_SCSI_DATA_IN, flags, 0, 0, count, NO_LUN, task.itt, NO_TAG, stat_sn, self._exp_cmd_sn,
-                        self._max_cmd_sn, task.pdus_sent, offset, last_residual),
+                _HEADER(_SCSI_DATA_IN, flags, 0, 0, count, NO_LUN, task.itt, NO_TAG, stat_sn, window.expected,
+                        window.maximum, task.pdus_sent, offset, last_residual),
                 data[offset : offset + count],
             )  # fmt: skip
             task.pdus_sent += 1
-            offset += count
 
     def abort_tasks(self, lun: bytes | None, status: int | None = None) -> int:
         """End all tasks, or those of one LUN, whether gathered or with the node. Returns how many.
@@ -323,12 +302,15 @@ class TargetConnection:
             lun: 8 bytes, or None for all LUNs.
             status: what to answer (TASK ABORTED), or None for no answer.
         """
+        was_shut = self._window.is_shut
         ended = [task for task in self._tasks.values() if lun is None or _same_lun(task.lun, lun)]
         for task in ended:
             if status is None:
                 self._drop(task)
             else:
                 self.complete(task, status)
+        if ended and status is None and was_shut:  # no answer tells that commands are welcome again
+            self._put(pdu.nop_in(NO_LUN, NO_TAG, NO_TAG, *self._numbers(use=False)))
         return len(ended)
 
     def request_logout(self, within_s: int) -> None:
@@ -338,11 +320,7 @@ class TargetConnection:
     def _send_async(self, event: int, parameter3: int) -> None:
         if self.state is not State.FULL_FEATURE:
             raise LocalProtocolError("an async message needs a session")
-        self._put(
-            pdu.async_message(
-                event, NO_LUN, self._use_stat_sn(), self._exp_cmd_sn, self._max_cmd_sn, parameter3=parameter3
-            )
-        )
+        self._put(pdu.async_message(event, NO_LUN, *self._numbers(), parameter3=parameter3))
 
     # --- the end
 
@@ -357,7 +335,7 @@ class TargetConnection:
             return
         self._tasks.clear()
         self._deferred.clear()
-        self._early.clear()
+        self._window.held.clear()
         self._gather_bytes = 0
         self._events.append(ConnectionEnded(cause, orderly=event is Input.LOGGED_OUT))
         if self.on_closed is not None:
@@ -379,12 +357,17 @@ class TargetConnection:
         del self._tasks[task.itt]
         self._forget(task)
         if not task.immediate:
-            self._max_cmd_sn = (self._max_cmd_sn + 1) & _MASK
+            self._window.release()
 
     def _use_stat_sn(self) -> int:
         stat_sn = self._stat_sn
         self._stat_sn = (stat_sn + 1) & _MASK
         return stat_sn
+
+    def _numbers(self, *, use: bool = True) -> tuple[int, int, int]:
+        """StatSN, ExpCmdSN and MaxCmdSN for an answer; R2T and the target's own NOP-In don't use their StatSN up."""
+        window = self._window
+        return self._use_stat_sn() if use else self._stat_sn, window.expected, window.maximum
 
     def _new_ttt(self) -> int:
         ttt = self._next_ttt
@@ -403,13 +386,14 @@ class TargetConnection:
 
     def _on_pdu(self, header: Fields, data: memoryview) -> None:
         opcode, flags, _, _, _, lun, itt, word20, cmd_sn, _, specific = header
-        if opcode == _SCSI_COMMAND and cmd_sn == self._exp_cmd_sn and self._takes_commands:
-            if (self._max_cmd_sn - cmd_sn) & _MASK >= _HALF:
+        window = self._window
+        if opcode == _SCSI_COMMAND and cmd_sn == window.expected and self._takes_commands:
+            if (window.maximum - cmd_sn) & _MASK >= _HALF:
                 return  # the window is shut
-            self._exp_cmd_sn = (cmd_sn + 1) & _MASK
-            if flags & _WRITE or not flags & _FINAL or data or itt in self._tasks or self._early or itt == NO_TAG:
+            window.expected = (cmd_sn + 1) & _MASK
+            if flags & _WRITE or not flags & _FINAL or data or itt in self._tasks or window.held or itt == NO_TAG:
                 self._begin_command(header, data)
-                if self._early:
+                if window.held:
                     self._catch_up()
                 return
             task = TargetTask(self, lun, specific, itt, flags, word20)
@@ -445,45 +429,31 @@ class TargetConnection:
 
     def _in_turn(self, header: RequestHeader, data: memoryview) -> None:
         """A command that takes its place in the order of CmdSN (§4.2.2.1): now, later, or never."""
-        ahead = (header.cmd_sn - self._exp_cmd_sn) & _MASK
-        if not self._in_window(header.cmd_sn):
+        window = self._window
+        if not window.accepts(header.cmd_sn):
             return
-        if ahead:
-            if header.cmd_sn not in self._early and self._early_bytes + len(data) <= EARLY_MAX_BYTES:
-                self._early[header.cmd_sn] = (header, bytes(data))
-                self._early_bytes += len(data)
+        if header.cmd_sn != window.expected:
+            window.hold(header, bytes(data))
             return
-        self._take_turn(header, data)
+        window.take()
+        self._handle(header, data)
         self._catch_up()
 
-    def _in_window(self, cmd_sn: int) -> bool:
-        """Whether the command may be taken; the others are ignored without an answer (§4.2.2.1)."""
-        width = (self._max_cmd_sn - self._exp_cmd_sn) & _MASK
-        return width < _HALF and (cmd_sn - self._exp_cmd_sn) & _MASK <= width
-
-    def _take_turn(self, header: RequestHeader, data: memoryview) -> None:
-        self._exp_cmd_sn = (header.cmd_sn + 1) & _MASK
+    def _handle(self, header: RequestHeader, data: memoryview) -> None:
+        """A command that has taken its number."""
         kind = header.opcode & pdu.OPCODE_MASK
         if kind != _SCSI_COMMAND:
-            self._max_cmd_sn = (self._max_cmd_sn + 1) & _MASK  # done with at once
+            self._window.release()  # done with at once
         self._handlers[kind](header, data)
 
     def _catch_up(self) -> None:
         """Take commands that came early and whose turn it is now."""
-        while self._exp_cmd_sn in self._early:
-            early = self._early.pop(self._exp_cmd_sn)
-            if early is None:
-                self._exp_cmd_sn = (self._exp_cmd_sn + 1) & _MASK
-                self._max_cmd_sn = (self._max_cmd_sn + 1) & _MASK
-                continue
-            self._early_bytes -= len(early[1])
-            self._take_turn(RequestHeader._make(early[0]), memoryview(early[1]))
+        while (held := self._window.next_held()) is not None:
+            self._handle(held[0], memoryview(held[1]))
 
     def _reject(self, header: RequestHeader, reason: int) -> None:
         copy = pdu.REQUEST.pack(*header)
-        self._send_answer(
-            pdu.reject(reason, self._use_stat_sn(), self._exp_cmd_sn, self._max_cmd_sn, data_length=len(copy)), copy
-        )
+        self._send_answer(pdu.reject(reason, *self._numbers(), data_length=len(copy)), copy)
 
     # --- login
 
@@ -491,8 +461,7 @@ class TargetConnection:
         login = self._login
         assert login is not None
         # Login takes up no CmdSN: the first command has the number that the last request of the login had.
-        self._exp_cmd_sn = header.cmd_sn
-        self._max_cmd_sn = (header.cmd_sn + self.params.queue_depth - 1) & _MASK
+        self._window = CommandWindow(header.cmd_sn, self.params.queue_depth)
         self._cid = header.word20 >> 16
         isid, tsih = header.lun[:6], int.from_bytes(header.lun[6:], "big")
         reply = login.receive(header.flags, header.byte3, isid, tsih, bytes(data))
@@ -500,7 +469,7 @@ class TargetConnection:
             return  # the node closed the connection
         self._put_data(
             pdu.login_response(
-                reply.flags, isid, reply.tsih, header.itt, self._use_stat_sn(), self._exp_cmd_sn, self._max_cmd_sn,
+                reply.flags, isid, reply.tsih, header.itt, *self._numbers(),
                 reply.status, len(reply.text),
             ),
             reply.text,
@@ -539,7 +508,7 @@ class TargetConnection:
         immediate = opcode & pdu.IMMEDIATE != 0
         if itt in self._tasks or itt == NO_TAG or not self._takes_commands:
             if not immediate:
-                self._max_cmd_sn = (self._max_cmd_sn + 1) & _MASK
+                self._window.release()
             reason = RejectReason.TASK_IN_PROGRESS if itt in self._tasks else RejectReason.PROTOCOL_ERROR
             self._reject(RequestHeader._make(header), reason)
             return
@@ -607,7 +576,7 @@ class TargetConnection:
         else:
             task.expect(self._new_ttt(), self._burst_max)
             self._put(
-                pdu.r2t(task.lun, task.itt, task.ttt, self._stat_sn, self._exp_cmd_sn, self._max_cmd_sn, task.pdus_sent,
+                pdu.r2t(task.lun, task.itt, task.ttt, *self._numbers(use=False), task.pdus_sent,
                         task.received, task.burst_end - task.received)
             )  # fmt: skip
             task.pdus_sent += 1
@@ -662,13 +631,13 @@ class TargetConnection:
             return
         immediate = header.opcode & pdu.IMMEDIATE != 0
         if not immediate:
-            if header.cmd_sn != self._exp_cmd_sn or not self._in_window(header.cmd_sn):
+            if header.cmd_sn != self._window.expected or self._window.is_shut:
                 return
-            self._exp_cmd_sn = (self._exp_cmd_sn + 1) & _MASK  # a rejected command has used its number up (§11.17.1)
+            self._window.take()  # a rejected command has used its number up (§11.17.1)
         if kind == _SCSI_COMMAND:
             self._begin_command(header, None)
         elif not immediate:
-            self._max_cmd_sn = (self._max_cmd_sn + 1) & _MASK
+            self._window.release()
         self._catch_up()
 
     # --- everything else
@@ -677,10 +646,7 @@ class TargetConnection:
         if header.itt == NO_TAG:
             return  # the answer to our ping, or only an acknowledgement
         echo = bytes(data[: self._segment_max])
-        self._send_answer(
-            pdu.nop_in(NO_LUN, header.itt, NO_TAG, self._use_stat_sn(), self._exp_cmd_sn, self._max_cmd_sn, len(echo)),
-            echo,
-        )
+        self._send_answer(pdu.nop_in(NO_LUN, header.itt, NO_TAG, *self._numbers(), len(echo)), echo)
 
     def _on_text(self, header: RequestHeader, data: memoryview) -> None:
         assert self._texts is not None
@@ -692,12 +658,7 @@ class TargetConnection:
         if self._texts.segment_max is not None:  # the initiator may declare another length at any time (§13.12)
             self._segment_max = self._texts.segment_max
             self._data_in_max = min(self._segment_max, self._burst_max)
-        self._send_answer(
-            pdu.text_response(
-                flags, header.itt, ttt, self._use_stat_sn(), self._exp_cmd_sn, self._max_cmd_sn, len(segment)
-            ),
-            segment,
-        )
+        self._send_answer(pdu.text_response(flags, header.itt, ttt, *self._numbers(), len(segment)), segment)
 
     def _on_logout(self, header: RequestHeader, data: memoryview) -> None:  # noqa: ARG002 - as all handlers
         reason, cid = header.flags & 0x7F, header.word20 >> 16
@@ -706,9 +667,7 @@ class TargetConnection:
             response = LogoutResponse.RECOVERY_NOT_SUPPORTED
         elif reason == LogoutReason.CLOSE_CONNECTION and cid != self._cid:
             response = LogoutResponse.CID_NOT_FOUND
-        self._send_answer(
-            pdu.logout_response(response, header.itt, self._use_stat_sn(), self._exp_cmd_sn, self._max_cmd_sn)
-        )
+        self._send_answer(pdu.logout_response(response, header.itt, *self._numbers()))
         if response is LogoutResponse.CLOSED and self.state is State.FULL_FEATURE:
             self._end(Input.LOGGED_OUT, "logged out")
 
@@ -743,12 +702,9 @@ class TargetConnection:
             return
         respond = self._responder(header.itt, _nothing)
         referenced = header.word(32)
-        if self._in_window(referenced) and pdu.serial_before(referenced, header.cmd_sn):
+        if self._window.accepts(referenced) and pdu.serial_before(referenced, header.cmd_sn):
             # It has not come, and shall have no effect if it still does (§11.6.1)
-            early = self._early.get(referenced)
-            if early is not None:
-                self._early_bytes -= len(early[1])
-            self._early[referenced] = None
+            self._window.skip(referenced)
             self._catch_up()
             respond(TaskResponse.FUNCTION_COMPLETE)
         else:
@@ -771,11 +727,7 @@ class TargetConnection:
             self._managing -= 1
             if response == TaskResponse.FUNCTION_COMPLETE:
                 when_complete()
-            self._send_answer(
-                pdu.task_management_response(
-                    response, itt, self._use_stat_sn(), self._exp_cmd_sn, self._max_cmd_sn
-                )
-            )
+            self._send_answer(pdu.task_management_response(response, itt, *self._numbers()))
 
         return respond
 

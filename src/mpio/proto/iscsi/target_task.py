@@ -1,9 +1,10 @@
 """A SCSI command as the target sees it, and how its write data comes together (RFC 7143 §4.2.4, §11.7, §11.8)."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mpio.model.task import Buffer, Status
-from mpio.proto.iscsi.pdu import NO_TAG
+from mpio.proto.iscsi.pdu import NO_TAG, OVERFLOW, READ, UNDERFLOW, WRITE
 from mpio.proto.scsi.sense import Sense, SenseKey
 
 if TYPE_CHECKING:
@@ -73,8 +74,8 @@ class TargetTask:
         self.cdb = cdb
         self.itt = itt
         self.flags = flags
-        self.is_read = flags & 0x40 != 0
-        self.is_write = flags & 0x20 != 0
+        self.is_read = flags & READ != 0
+        self.is_write = flags & WRITE != 0
         self.expected_length = expected_length
         self.data: Buffer = b""
         self.context: object = None
@@ -84,6 +85,23 @@ class TargetTask:
         self.pdus_sent = 0  # R2T and Data-In
         self.gathered: memoryview | None = None  # write data while they come in
         self.failure: Failure | None = None  # the status to end with, once the data on the way are in
+
+    def residual(self, status: int, count: int, length: int | None) -> tuple[int, int]:
+        """Flag and residual count of the answer (§11.4.5).
+
+        Args:
+            status: SCSI status.
+            count: bytes there are for the initiator.
+            length: bytes the CDB asks to move; None: `count`, or all that was expected of a write that went well.
+        """
+        expected = self.expected_length if self.is_read or self.is_write else 0
+        if length is None:
+            length = expected if self.is_write and not (self.is_read or count or status) else count
+        if length > expected:
+            return OVERFLOW, length - expected
+        if length < expected:
+            return UNDERFLOW, expected - length
+        return 0, 0
 
     # --- write data; `begin` first
 
@@ -126,3 +144,16 @@ class TargetTask:
 
     def __repr__(self) -> str:
         return f"<TargetTask {self.itt:#x} {self.cdb.hex()}>"
+
+
+def data_in_layout(total: int, segment_max: int, burst_max: int) -> Iterator[tuple[int, int, bool]]:
+    """How `total` bytes go into Data-In PDUs: offset, length, and whether it closes a sequence (§11.7.1)."""
+    offset = burst = 0
+    while offset < total:
+        count = min(segment_max, burst_max - burst, total - offset)
+        burst += count
+        final = burst == burst_max or offset + count == total
+        yield offset, count, final
+        offset += count
+        if final:
+            burst = 0
