@@ -23,7 +23,7 @@ def command(portal: Portal, user: str | None, secret_file: Path | None, as_json:
     """Ask the portal at HOST for its targets; print each with its portals and their group tags."""
     settings = FAST
     if user is not None:
-        settings = settings.replace(username=user, password=read_secret(secret_file))
+        settings = settings.replace(discovery_username=user, discovery_password=read_secret(secret_file))
     found = asyncio.run(discover(portal, settings))
     if as_json:
         targets = [
