@@ -50,7 +50,6 @@ class Facts:
     reinstate_bound_ns: int | None
     errors_allowed: bool
     false_failovers_allowed: bool
-    grace_ns: int
     complete: bool
     incomplete: str = ""
 
@@ -209,7 +208,7 @@ def _errors(facts: Facts) -> Claim:
 
 
 def _no_false_failover(facts: Facts) -> Claim:
-    wrong = false_failovers(facts.events, facts.traces, facts.grace_ns)
+    wrong = false_failovers(facts.events, facts.traces)
     if not wrong:
         return _claim(passed=True, detail="no path was given up but those that a fault was on")
     listed = "; ".join(f"{event.source} {event.kind}: {event.fields.get('cause', '')}" for event in wrong[:_SHOWN_MAX])

@@ -153,8 +153,13 @@ class FaultStall:
         }
 
 
-def fault_traces(events: Iterable[Event], end_ns: int) -> list[FaultTrace]:
-    """Every fault of the journal with its timeline, in the order of cuts. `end_ns`: the end of the run."""
+def fault_traces(events: Iterable[Event], end_ns: int, grace_ns: int) -> list[FaultTrace]:
+    """Every fault of the journal with its timeline, in the order of cuts.
+
+    Args:
+        events: the journal. end_ns: the end of the run.
+        grace_ns: how long after its heal a fault may still be noticed; what is noticed later has another cause.
+    """
     by_path: dict[int, list[Event]] = {}
     for event in events:
         path = event.fields.get("path") if event.kind in (Kind.FAULT_INJECTED, Kind.FAULT_HEALED) else None
@@ -167,11 +172,11 @@ def fault_traces(events: Iterable[Event], end_ns: int) -> list[FaultTrace]:
         cuts = [index for index, event in enumerate(records) if event.kind is Kind.FAULT_INJECTED]
         for cut, following in pairwise([*cuts, len(records)]):
             until_ns = records[following].t_ns if following < len(records) else end_ns
-            traces.append(_trace(path, records[cut:following], until_ns))
+            traces.append(_trace(path, records[cut:following], until_ns, grace_ns))
     return sorted(traces, key=lambda trace: (trace.start_ns, trace.path))
 
 
-def _trace(path: int, records: Sequence[Event], until_ns: int) -> FaultTrace:
+def _trace(path: int, records: Sequence[Event], until_ns: int, grace_ns: int) -> FaultTrace:
     cut = records[0]
     marks = [Mark("cut", cut.t_ns, cut.seq)]
 
@@ -182,13 +187,14 @@ def _trace(path: int, records: Sequence[Event], until_ns: int) -> FaultTrace:
                 return event.t_ns
         return None
 
-    detected = first("detected", cut.t_ns, lambda event: event.kind in DETECTING)
-    first("failed", cut.t_ns, is_failure)
-    first("fenced", cut.t_ns, lambda event: event.kind is Kind.FENCE_COMPLETED)
-    first("rerouted", cut.t_ns, lambda event: event.kind is Kind.IO_REROUTED)
     healed = first("healed", cut.t_ns, lambda event: event.kind is Kind.FAULT_HEALED)
+    noticed_by_ns = until_ns if healed is None else healed + grace_ns
+    detected = first("detected", cut.t_ns, lambda event: event.kind in DETECTING and event.t_ns <= noticed_by_ns)
     end_ns = until_ns
     if detected is not None:
+        first("failed", detected, is_failure)
+        first("fenced", detected, lambda event: event.kind is Kind.FENCE_COMPLETED)
+        first("rerouted", detected, lambda event: event.kind is Kind.IO_REROUTED)
         reconnected = first("reconnected", detected, lambda event: event.kind is Kind.LOGIN_COMPLETED)
         if reconnected is not None:
             reinstated = first("reinstated", reconnected, lambda event: event.kind is Kind.PATH_REINSTATED)
@@ -233,15 +239,11 @@ def outages(traces: Sequence[FaultTrace], paths: Sequence[int]) -> list[Outage]:
     return found
 
 
-def false_failovers(events: Iterable[Event], traces: Sequence[FaultTrace], grace_ns: int) -> list[Event]:
-    """Losses and failures of paths that no fault was on: outside every window of that path.
-
-    A fault that had not been noticed when it was healed may still be noticed `grace_ns` later.
-    """
+def false_failovers(events: Iterable[Event], traces: Sequence[FaultTrace]) -> list[Event]:
+    """Losses and failures of paths that no fault was on: outside every window of that path."""
     windows: dict[int, list[tuple[int, int]]] = {}
     for trace in traces:
-        until_ns = trace.end_ns + (grace_ns if trace.at("detected") is None else 0)
-        windows.setdefault(trace.path, []).append((trace.start_ns, until_ns))
+        windows.setdefault(trace.path, []).append((trace.start_ns, trace.end_ns))
     wrong = []
     for event in events:
         if event.kind in (Kind.PING_TIMED_OUT, Kind.CONNECTION_LOST) or is_failure(event):

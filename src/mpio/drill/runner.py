@@ -403,7 +403,7 @@ class _Drill:
     def _facts(self, end_ns: int, traces: list[FaultTrace] | None = None) -> Facts:
         workload, claims = self._workload, self._scenario.claims
         if traces is None:
-            traces = fault_traces(self._events, end_ns)
+            traces = fault_traces(self._events, end_ns, self._bounds(()).single.worst_ns or 0)
         bounds = self._bounds(traces)
         stalls = [] if workload is None else measure(traces, workload.times, bounds)
         counts = {} if workload is None else dict(workload.counts)
@@ -427,7 +427,6 @@ class _Drill:
             reinstate_bound_ns=bounds.reinstate.worst_ns,
             errors_allowed=claims.errors == "allowed",
             false_failovers_allowed=claims.false_failovers == "allowed",
-            grace_ns=bounds.single.worst_ns or 0,
             complete=not self._incomplete,
             incomplete=self._incomplete,
         )
