@@ -18,8 +18,8 @@ from mpio.proto.iscsi.target_task import TargetTask
 class Pair:
     """Both ends of a wire, which cuts what it carries into pieces of `step` bytes."""
 
-    def __init__(self, configured: Settings = SETTINGS, node: Node | None = None, *, target_name: str | None = "iqn.a:t",
-                 step: int = 1 << 30, **changes: object) -> None:
+    def __init__(self, configured: Settings = SETTINGS, node: Node | None = None, *,
+                 target_name: str | None = "iqn.a:t", step: int = 1 << 30, **changes: object) -> None:
         self.now = 0
         self.step = step
         self.node = node or Node()
