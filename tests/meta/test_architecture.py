@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "src" / "mpio").rglob("*.py"))
-LINES_MAX = 700  # a smell to look at: a file that grows past this is about more than one thing
+LINES_MAX = 800  # a smell to look at: past this a file is about more than one thing
 FUNCTION_LINES_MAX = 80
 
 IMPURE = {"asyncio", "time", "random", "os", "socket", "subprocess", "threading", "logging", "secrets", "uuid"}
