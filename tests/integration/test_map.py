@@ -91,7 +91,8 @@ def kinds(journal: Journal, path: int | None = None) -> list[Kind]:
 def test_what_is_written_is_read_back_through_each_path(block_size: int, digests: dict[str, str]) -> None:
     async def main() -> None:
         async with served(make_node(block_size=block_size)) as target:
-            async with mpio.open_map(target.addresses(), FAST.replace(**digests)) as disk:
+            journal = Journal()
+            async with mpio.open_map(target.addresses(), FAST.replace(**digests), journal=journal) as disk:
                 assert (disk.size_bytes, disk.block_size) == (SIZE, block_size)
                 for length in (block_size, 16 * block_size, 3 << 20):
                     data = bytes(i % 251 for i in range(length))
@@ -105,7 +106,8 @@ def test_what_is_written_is_read_back_through_each_path(block_size: int, digests
                 await disk.flush()
                 await disk.discard(0, 16 * block_size)
                 assert await disk.read(0, 16 * block_size) == bytes(16 * block_size)
-            assert target.node.sessions == {}, "every path has logged out"
+            assert target.node.sessions == {}
+            assert kinds(journal).count(Kind.LOGGED_OUT) == 2, "every path has logged out in good order"
 
     run(main())
 

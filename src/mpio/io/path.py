@@ -76,7 +76,7 @@ class PathRunner:
                     continue
                 session = await self._connect()
                 if session is not None:
-                    await session.lost
+                    await asyncio.shield(session.lost)  # cancelling us must not look like the end of the session
                     self.session = None
                 await self._pause()
         finally:

@@ -191,6 +191,7 @@ class Session:
             case ev.LunReset():
                 self._record(Kind.LUN_RESET, response=event.response)
             case ev.LoggedOut():
+                self._record(Kind.LOGGED_OUT)
                 if not self._logged_out.done():
                     self._logged_out.set_result(None)
             case ev.Lost():
