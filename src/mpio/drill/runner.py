@@ -38,7 +38,7 @@ from mpio.model.address import Portal, TargetAddress
 from mpio.units import NS_PER_S
 
 SOURCE = "drill"
-RECOVERY_TIMEOUT_NS = 60 * NS_PER_S  # after the last heal: for all paths to come back, and for I/O to end
+PATIENCE_NS = 30 * NS_PER_S  # past the bounds: for all paths to come back after the last heal, and for I/O to end
 _FINDINGS_SHOWN_MAX = 1_000
 _SECRETS = ("password", "password_in", "discovery_password")
 
@@ -176,7 +176,7 @@ class _Drill:
             await self._recover()
             await _both(asyncio.sleep(self._scenario.about.settle / NS_PER_S), work)
             workload.stop()
-            await asyncio.wait({work}, timeout=RECOVERY_TIMEOUT_NS / NS_PER_S)
+            await asyncio.wait({work}, timeout=self._patience_ns / NS_PER_S)
         finally:
             self._work_ns = (start_ns, self._clock())
             if not work.done():
@@ -355,7 +355,7 @@ class _Drill:
     async def _recover(self) -> None:
         """Heal everything and wait until every path is in use again; that it is late is for the claims to tell."""
         await self._heal_all()
-        await self._watch.until_true(self._paths_down, RECOVERY_TIMEOUT_NS)
+        await self._watch.until_true(self._paths_down, self._patience_ns)
         self._recovered_ns = self._clock()
 
     def _paths_down(self) -> list[int]:
@@ -470,6 +470,11 @@ class _Drill:
         return shlex.join(command) + "\n"
 
     # --- small things
+
+    @property
+    def _patience_ns(self) -> int:
+        bounds = self._bounds(())
+        return PATIENCE_NS + (bounds.reinstate.worst_ns or 0) + (bounds.single.worst_ns or 0)
 
     @property
     def _path_count(self) -> int:

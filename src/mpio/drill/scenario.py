@@ -137,7 +137,7 @@ class Step:
     after: Moment | None = field(default=None, metadata=how(
         values.choice(Moment), "detected, failed, rerouted, reconnected or reinstated",
         "wait until this has happened, since its latest fault, to every path of the step before that was about paths"))
-    timeout: int = field(default=30 * NS_PER_S, metadata=how(
+    timeout: int = field(default=300 * NS_PER_S, metadata=how(
         values.duration(), "duration", "longest wait for `after`; then the drill goes on"))
     fault: str = field(default="blackhole", metadata=how(
         values.text, "fault kind", "inject, flap: which fault; `mpio drill --list` names them"))
