@@ -16,6 +16,7 @@ from mpio.model.task import Buffer
 from mpio.units import NS_PER_S
 
 FINISH_S = 2.0  # for a peer to take the last words of a connection
+READS_MAX = 16  # before others get their turn
 IOV_MAX = 512  # buffers a sendmsg call; the kernel takes 1024
 _LINGER_ABORT = struct.pack("ii", 1, 0)
 
@@ -145,20 +146,24 @@ class Channel(Generic[T]):
 
     def _readable(self) -> None:
         engine = self.engine
-        try:
-            count = self._sock.recv_into(engine.receive_buffer())
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError as error:
-            self._ended(error.strerror or str(error))
-            return
-        if count == 0:
-            self._ended("closed by the peer")
-            return
-        if self._coalescer is not None:
-            self._coalescer.received(count)
-        self._busy = True
-        engine.receive_done(count, self._clock())
+        for _ in range(READS_MAX):
+            buffer = engine.receive_buffer()
+            try:
+                count = self._sock.recv_into(buffer)
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError as error:
+                self._ended(error.strerror or str(error))
+                return
+            if count == 0:
+                self._ended("closed by the peer")
+                return
+            if self._coalescer is not None:
+                self._coalescer.received(count)
+            self._busy = True
+            engine.receive_done(count, self._clock())
+            if count < len(buffer):
+                break  # a buffer that was filled is one that more waits behind: a large segment that lands in place
         self.pump()
 
     def _ended(self, cause: str) -> None:
