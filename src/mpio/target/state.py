@@ -89,7 +89,9 @@ class UnitState:
         self.limits = BlockLimits(
             compare_and_write_max=COMPARE_AND_WRITE_MAX, optimal_granularity=4096 // block_size,
             transfer_max=TRANSFER_BYTES_MAX // block_size, transfer_optimal=0, unmap_max=UNMAP_BLOCKS_MAX,
-            unmap_descriptors_max=UNMAP_DESCRIPTORS_MAX, unmap_granularity=4096 // block_size,
+            unmap_descriptors_max=UNMAP_DESCRIPTORS_MAX,
+            # One block is no constraint; QEMU 7.2 fails an assertion if it is told so of 4-KiB blocks
+            unmap_granularity=0 if block_size == 4096 else 4096 // block_size,
             write_same_max=WRITE_SAME_BYTES_MAX // block_size,
         )
         self.attentions: dict[Nexus, deque[Sense]] = {}
