@@ -38,7 +38,7 @@ class Kind(StrEnum):
     LOGIN_REDIRECTED = "LoginRedirected"  # portal, to
     PING_SENT = "PingSent"  # (only the one that is later not answered)
     PING_TIMED_OUT = "PingTimedOut"  # silent_ns
-    CONNECTION_LOST = "ConnectionLost"  # cause, in_flight
+    CONNECTION_LOST = "ConnectionLost"  # cause
     LOGGED_OUT = "LoggedOut"
     ASYNC_MESSAGE = "AsyncMessage"  # event, cause
     PDU_REJECTED = "PduRejected"  # reason

@@ -186,8 +186,7 @@ class PathRunner:
                 return identity
 
     def _on_lost(self, cause: str) -> None:
-        in_flight = self.session.connection.in_flight if self.session is not None else 0
-        self._record(Kind.CONNECTION_LOST, cause=cause, in_flight=in_flight)
+        self._record(Kind.CONNECTION_LOST, cause=cause)
         self._context.map.path_lost(self.path_id, cause, self._context.clock())
         self._context.pump()
 
