@@ -25,8 +25,8 @@ bench: setup-dev debian ## compare with libiscsi, QEMU, tgtd and istgt in one ru
 	$(BIN)/python -m bench.run
 
 soak: setup ## 20 drills in a row, then ten minutes at full load without a false failover
-	$(BIN)/mpio drill --runs 20 --out drills
-	$(BIN)/mpio drill steady --duration 10m --out drills
+	$(BIN)/mpio drill load --runs 20 --out drills
+	$(BIN)/mpio drill quiet --out drills
 
 setup: $(VENV)/.runtime ## a virtual environment with the locked runtime packages
 setup-dev: $(VENV)/.dev ## the same with the tools for tests and lint
