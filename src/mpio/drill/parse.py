@@ -243,6 +243,11 @@ def _check_together(scenario: Scenario, document: Mapping[str, Any], places: _Pl
         raise places.error("target", 0, "", "has no meaning with [paths] urls: the target exists already")
     if target.block_size not in (512, 4096):
         raise places.error("target", 0, "block_size", f"expected 512 or 4096, found {target.block_size}")
+    if target.program == "tgtd":
+        for key, value, only in (("store", target.store, "file"), ("portal_groups", target.portal_groups, "shared"),
+                                 ("plant", target.plant, "")):
+            if value != only:
+                raise places.error("target", 0, key, f"tgtd has only {only!r}, found {value!r}")
     if not scenario.paths.urls:
         check_region(scenario, target.size, target.block_size,
                      lambda key, message: places.error("workload", 0, key, message))

@@ -47,8 +47,11 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class TargetSpec:
-    """`[target]`: the built-in target that the drill starts (not used when URLs are given)."""
+    """`[target]`: the target that the drill starts (not used when URLs are given)."""
 
+    program: Literal["mpio", "tgtd"] = field(default="mpio", metadata=how(
+        values.choice(Literal["mpio", "tgtd"]), "mpio or tgtd",
+        "the built-in target, or the Linux SCSI target framework's, which must be installed"))
     portals: int = field(default=2, metadata=how(
         values.integer(1, values.PATHS_MAX), "1 to 16", "portals, and so paths"))
     portal_groups: Literal["shared", "separate"] = field(default="shared", metadata=how(
@@ -94,9 +97,9 @@ class WorkloadSpec:
         values.integer(0, 64), "0 to 64", "that read all over the region, one I/O at a time"))
     block_sizes: tuple[int, ...] = field(default=(4096, 16384, 65536), metadata=how(
         values.sizes, "list of sizes", "I/O lengths to choose from"))
-    read_fraction: float = field(default=0.5, metadata=how(
+    read_fraction: float = field(default=0.25, metadata=how(
         values.number(0, 1), "0 to 1",
-        "share of reads among a worker's I/Os, beside the reads that check each write"))
+        "how often a worker only reads; else it reads some blocks and then writes them"))
     offset: int = field(default=0, metadata=how(
         values.size(0, 1 << 60), "size", "where the region begins on the LU"))
     region: int = field(default=16 << 20, metadata=how(

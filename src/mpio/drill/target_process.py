@@ -9,7 +9,7 @@ import ctypes
 import json
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mpio.drill.scenario import TargetSpec
@@ -79,7 +79,7 @@ class TargetProcess:
         log = (self._directory / "target.log").open("ab")
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *self._prefix, *target_command(self._spec, self.portals, self._directory, self._allow),
+                *self._prefix, *self._command(), env=self._environment(),
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=log,
                 start_new_session=True,  # Ctrl-C is for the drill to answer
                 limit=_LINE_MAX_BYTES, preexec_fn=die_with_parent(),
@@ -95,6 +95,12 @@ class TargetProcess:
             words = self._last_words()
             await self.close()
             raise ConnectFailed(f"the target did not come up: {words or 'it said nothing'}") from None
+
+    def _command(self) -> list[str]:
+        return target_command(self._spec, self.portals, self._directory, self._allow)
+
+    def _environment(self) -> Mapping[str, str] | None:
+        return None  # as ours
 
     async def _ready(self) -> list[Portal]:
         assert self._process is not None

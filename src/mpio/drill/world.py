@@ -13,6 +13,7 @@ from mpio.drill.namespace_fabric import NamespaceFabric
 from mpio.drill.relay_fabric import RelayFabric
 from mpio.drill.scenario import Cuts, TargetSpec
 from mpio.drill.target_process import TargetProcess
+from mpio.drill.tgtd_process import TgtdProcess
 from mpio.drill.workload import WorkDisk
 from mpio.engine.status import MapStatus
 from mpio.events import Journal
@@ -56,10 +57,12 @@ class World:
     def target(self, spec: TargetSpec, directory: Path, namespaces: NamespaceFabric | None = None,
                settings: Settings | None = None) -> DrillTarget:
         """A target, not started yet; on the far side of the namespaces, open to this map's initiator."""
-        if namespaces is None or settings is None:
-            return TargetProcess(spec, directory)
-        return TargetProcess(spec, directory, namespaces.target_addresses, namespaces.target_command_prefix,
-                             allow=settings.initiator_name)
+        portals = () if namespaces is None else namespaces.target_addresses
+        prefix = () if namespaces is None else namespaces.target_command_prefix
+        if spec.program == "tgtd":
+            return TgtdProcess(spec, directory, portals, prefix)
+        allow = None if namespaces is None or settings is None else settings.initiator_name
+        return TargetProcess(spec, directory, portals, prefix, allow)
 
     def namespaces(self, paths: int) -> NamespaceFabric:
         """Namespaces joined by so many wires."""
