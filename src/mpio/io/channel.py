@@ -17,6 +17,7 @@ from mpio.units import NS_PER_S
 
 FINISH_S = 2.0  # for a peer to take the last words of a connection
 READS_MAX = 16  # before others get their turn
+LARGE_BYTES = 32 << 10
 IOV_MAX = 512  # buffers a sendmsg call; the kernel takes 1024
 _LINGER_ABORT = struct.pack("ii", 1, 0)
 
@@ -164,6 +165,10 @@ class Channel(Generic[T]):
             engine.receive_done(count, self._clock())
             if count < len(buffer):
                 break  # a buffer that was filled is one that more waits behind: a large segment that lands in place
+            if count >= LARGE_BYTES:
+                self.pump()  # what its end has set off need not wait for the others
+                if self.closed:
+                    return
         self.pump()
 
     def _ended(self, cause: str) -> None:
