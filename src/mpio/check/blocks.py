@@ -75,7 +75,8 @@ class _Suspect:
     expected: int
     kind: BlockFault | None
     """Settled already; None for older content."""
-    was_seen: bool
+    newer_seen: bool
+    """A read had returned something newer than this before."""
     expected_text: str
     found_text: str
     paths: list[str | None]
@@ -182,10 +183,6 @@ class RegisterCheck:
 
     # --- what is to be asked
 
-    def is_read_back(self, lba: int, count: int) -> bool:
-        """Whether every acknowledged write to these blocks has been read since."""
-        return self._unread.isdisjoint(range(lba, lba + count))
-
     @property
     def unread_blocks(self) -> int:
         """How many blocks hold an acknowledged write that nobody has read back."""
@@ -216,7 +213,7 @@ class RegisterCheck:
         else:
             kind = _DAMAGE.get(sequence, BlockFault.CORRUPT)
             expected = f"a sound block of this LBA, sequence {low} or later"
-        self._suspects[lba] = _Suspect(low, kind, self._seen[at] >= low, expected, text, [path], io, t_ns)
+        self._suspects[lba] = _Suspect(low, kind, self._seen[at] > max(sequence, NEVER), expected, text, [path], io, t_ns)
         self.faulty_blocks += 1
 
     def _close(self, lba: int) -> None:
@@ -229,7 +226,7 @@ class RegisterCheck:
             kind = suspect.kind
         elif suspect.seen_later:
             kind = BlockFault.STALE
-        elif suspect.was_seen:
+        elif suspect.newer_seen:
             kind = BlockFault.GHOST
         else:
             kind = BlockFault.LOST

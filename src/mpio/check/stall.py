@@ -157,7 +157,8 @@ def fault_traces(events: Iterable[Event], end_ns: int, grace_ns: int) -> list[Fa
     """Every fault of the journal with its timeline, in the order of cuts.
 
     Args:
-        events: the journal. end_ns: the end of the run.
+        events: the journal.
+        end_ns: the end of the run.
         grace_ns: how long after its heal a fault may still be noticed; what is noticed later has another cause.
     """
     by_path: dict[int, list[Event]] = {}

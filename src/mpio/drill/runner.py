@@ -312,15 +312,15 @@ class _Drill:
         for path, how in zip(paths, hows, strict=True):
             self._fault(t_ns, path, str(fault), expected, how)
             if fault.kind in EVENT_FAULTS:
-                self._healed(t_ns, path)
+                self._healed(t_ns, path, "over when it has happened")
 
     async def _heal(self, paths: Sequence[int]) -> None:
         assert self._fabric is not None
         for path in paths:
             if path in self._active:
                 t_ns = self._clock()
-                await self._fabric.heal(path - 1)
-                self._healed(t_ns, path)
+                how = await self._fabric.heal(path - 1)
+                self._healed(t_ns, path, how)
 
     async def _signal_target(self, action: str, paths: Sequence[int], expect: Expectation | None) -> None:
         """Stop, continue, kill or restart the target: for every path a fault, or its end."""
@@ -337,13 +337,13 @@ class _Drill:
             self._target_state = "running"
             for path in paths:
                 if path not in self._active:
-                    self._record(Kind.FAULT_HEALED, t_ns=t_ns, fault="target", path=path)
+                    self._record(Kind.FAULT_HEALED, t_ns=t_ns, fault="target", path=path, how=f"target {action}")
 
     def _fault(self, t_ns: int, path: int, fault: str, expect: str, how: str) -> None:
         self._record(Kind.FAULT_INJECTED, t_ns=t_ns, fault=fault, path=path, how=how, expect=expect)
 
-    def _healed(self, t_ns: int, path: int) -> None:
-        self._record(Kind.FAULT_HEALED, t_ns=t_ns, fault=self._active.pop(path, ""), path=path)
+    def _healed(self, t_ns: int, path: int, how: str) -> None:
+        self._record(Kind.FAULT_HEALED, t_ns=t_ns, fault=self._active.pop(path, ""), path=path, how=how)
 
     async def _heal_all(self) -> None:
         """Lift what is still in force; also when the drill is broken off."""

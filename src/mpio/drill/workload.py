@@ -1,8 +1,9 @@
 """Verified I/O: workers that write stamped blocks and read them back, all the time that faults come and go.
 
-Each worker owns a stripe of the region, so that every block has one writer, and does one I/O at a time. Every
-acknowledged write is read back at least once: before its blocks are written again, or when the region is read at the
-end. A read that finds something wrong is repeated at once, so that a lost write can be told from a stale read.
+Each worker owns a stripe of the region, so that every block has one writer, and does one I/O at a time. Before it
+writes blocks it reads them, and at the end the whole region is read, so that whatever became of a block is seen before
+it is overwritten: a write that was lost, and one that came twice. A read that finds something wrong is repeated at
+once, so that a lost write can be told from a stale read.
 
 Read-only (somebody's data is there): reads alone, and all reads of a block must agree.
 """
@@ -186,10 +187,9 @@ class Workload:
             if rng.random() < spec.read_fraction:
                 await self._read(lba, count, worker)
                 continue
-            if not self._registers.is_read_back(lba, count):
-                if not await self._read(lba, count, worker):
-                    continue  # an error; the write that was to be checked stays where it is
-                await self._pace()
+            if not await self._read(lba, count, worker):
+                continue  # an error; what was to be checked stays where it is
+            await self._pace()
             await self._write(lba, count, worker)
             writes += 1
             if spec.flush_every and writes % spec.flush_every == 0:
