@@ -83,7 +83,7 @@ class DrillResult:
 
 
 async def run_drill(request: DrillRequest, world: World | None = None) -> DrillResult:
-    """Run a drill. SIGTERM and SIGHUP are taken as a request to break off, as cancelling the task is.
+    """Run a drill. SIGINT, SIGTERM and SIGHUP break it off: all is undone, and the verdict is at best unknown.
 
     Raises:
         InputError: the request can't be carried out; nothing was started, or all is undone again.
@@ -106,7 +106,6 @@ class _Drill:
         self._seed = next((seed for seed in (request.seed, self._scenario.about.seed) if seed is not None),
                           secrets.randbits(48))
         self._journal = Journal()
-        self._events: list[Event] = []
         self._directory = RunDirectory(request.out)
         self._target: DrillTarget | None = None
         self._fabric: Fabric | None = None
@@ -116,6 +115,7 @@ class _Drill:
         self._watch = Watch(self._journal, self._clock)
         self._active: dict[int, str] = {}  # faults in force, by path
         self._since: dict[int, int] = {}  # when the latest fault of a path was injected
+        self._expectations: dict[int, str] = {}  # what the latest fault of a path is to do
         self._concerned: Sequence[int] = ()  # paths of the latest step that was about paths
         self._verified: dict[int, int | str] = {}
         self._incomplete = "it never began"
@@ -126,7 +126,7 @@ class _Drill:
     # --- the whole
 
     async def run(self) -> DrillResult:
-        sinks = [self._events.append, self._directory.journal]
+        sinks = [self._directory.journal]
         if self._request.progress is not None:
             sinks.append(self._request.progress)
         self._journal.sinks += sinks
@@ -135,8 +135,9 @@ class _Drill:
         self._directory.write_text("repro.txt", self._repro())
         self._record(Kind.RUN_STARTED, version=__version__, scenario=scenario.about.name, seed=self._seed,
                      wall_epoch=self._world.wall_clock())
+        signals: list[str] = []
         try:
-            with _cancel_on_signals():
+            with _cancel_on_signals(signals):
                 async with AsyncExitStack() as stack:
                     self._incomplete = "it was broken off while it was set up"
                     await self._set_up(stack)
@@ -147,15 +148,13 @@ class _Drill:
                     else:
                         self._incomplete = ""
         except asyncio.CancelledError:
-            self._incomplete = "it was interrupted"
-            self._finish()
-            raise
-        except MpioError as error:
-            self._incomplete = str(error)
-            self._finish()
-            raise
+            self._incomplete = f"it was interrupted{' by ' + signals[0] if signals else ''}"
+            result = self._finish()
+            if not signals:
+                raise
+            return result
         except BaseException as error:
-            self._incomplete = f"{type(error).__name__}: {error}"
+            self._incomplete = str(error) if isinstance(error, MpioError) else f"{type(error).__name__}: {error}"
             self._finish()
             raise
         return self._finish()
@@ -276,9 +275,7 @@ class _Drill:
     @property
     def _expected(self) -> set[int]:
         """Paths whose latest fault was to take them away."""
-        latest = {event.fields["path"]: event.fields.get("expect") for event in self._events
-                  if event.kind is Kind.FAULT_INJECTED}
-        return {path for path, expect in latest.items() if expect == "failover" and isinstance(path, int)}
+        return {path for path, expect in self._expectations.items() if expect == "failover"}
 
     async def _step(self, step: Step) -> None:
         paths = self._scenario.step_paths(step)
@@ -340,6 +337,7 @@ class _Drill:
                     self._record(Kind.FAULT_HEALED, t_ns=t_ns, fault="target", path=path, how=f"target {action}")
 
     def _fault(self, t_ns: int, path: int, fault: str, expect: str, how: str) -> None:
+        self._expectations[path] = expect
         self._record(Kind.FAULT_INJECTED, t_ns=t_ns, fault=fault, path=path, how=how, expect=expect)
 
     def _healed(self, t_ns: int, path: int, how: str) -> None:
@@ -402,13 +400,16 @@ class _Drill:
 
     def _facts(self, end_ns: int, traces: list[FaultTrace] | None = None) -> Facts:
         workload, claims = self._workload, self._scenario.claims
+        events = list(self._journal)
+        if self._journal.dropped and not self._incomplete:
+            self._incomplete = f"the journal could not hold all events; the first {self._journal.dropped} are gone"
         if traces is None:
-            traces = fault_traces(self._events, end_ns, self._bounds(()).single.worst_ns or 0)
+            traces = fault_traces(events, end_ns, self._bounds(()).single.worst_ns or 0)
         bounds = self._bounds(traces)
         stalls = [] if workload is None else measure(traces, workload.times, bounds)
         counts = {} if workload is None else dict(workload.counts)
         return Facts(
-            events=self._events,
+            events=events,
             stalls=stalls,
             findings=[] if workload is None else workload.findings(),
             faulty_blocks=0 if workload is None else workload.faulty_blocks,
@@ -557,17 +558,29 @@ async def _both(action: Any, work: "asyncio.Task[None]") -> None:
 
 
 @contextlib.contextmanager
-def _cancel_on_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP cancel the current task, where the loop can catch signals."""
+def _cancel_on_signals(seen: list[str]) -> Iterator[None]:
+    """SIGINT, SIGTERM and SIGHUP cancel the current task and are noted, where the loop can catch signals.
+
+    What was cancelled so must be taken as done: the cancellation is not for any caller.
+    """
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
-    caught = []
-    for number in (signal.SIGTERM, signal.SIGHUP):
+
+    def caught(number: signal.Signals) -> None:
+        seen.append(number.name)
+        task.cancel()
+
+    numbers = []
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-            loop.add_signal_handler(number, task.cancel)
-            caught.append(number)
+            before = signal.getsignal(number)
+            loop.add_signal_handler(number, caught, number)
+            numbers.append((number, before))
     try:
         yield
     finally:
-        for number in caught:
+        for number, before in numbers:
             loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL if before is None else before)  # None: not set from Python
+        for _ in seen:
+            task.uncancel()
