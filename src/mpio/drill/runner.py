@@ -126,7 +126,7 @@ class _Drill:
     # --- the whole
 
     async def run(self) -> DrillResult:
-        sinks = [self._directory.journal]
+        sinks: list[Callable[[Event], None]] = [self._directory.journal]
         if self._request.progress is not None:
             sinks.append(self._request.progress)
         self._journal.sinks += sinks
