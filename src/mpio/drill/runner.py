@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import random
 import secrets
-import shlex
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -23,11 +22,13 @@ from mpio.check.bounds import Bounds, measure
 from mpio.check.claims import Facts, judge_all
 from mpio.check.stall import FaultStall, FaultTrace, fault_traces
 from mpio.check.verdict import Claim, Result, overall
-from mpio.drill.fabric import FAULTS, Fabric, Fault, require_supported
+from mpio.drill.fabric import Fabric, Fault, require_supported
 from mpio.drill.render import as_run
+from mpio.drill.request import DrillRequest, effective_scenario, parse_urls, repro
 from mpio.drill.rundir import RunDirectory
 from mpio.drill.sampler import Sampler
-from mpio.drill.scenario import EVENT_FAULTS, Expectation, Scenario, Step, check_region
+from mpio.drill.scenario import check_region
+from mpio.drill.steps import SOURCE, Steps
 from mpio.drill.target_process import LUN, TARGET_NAME
 from mpio.drill.watch import Watch
 from mpio.drill.workload import Workload
@@ -37,35 +38,11 @@ from mpio.events import Event, Journal, Kind, Value
 from mpio.model.address import Portal, TargetAddress
 from mpio.units import NS_PER_S
 
-SOURCE = "drill"
+__all__ = ["DrillRequest", "DrillResult", "run_drill"]
+
 PATIENCE_NS = 30 * NS_PER_S  # past the bounds: for all paths to come back after the last heal, and for I/O to end
 _FINDINGS_SHOWN_MAX = 1_000
 _SECRETS = ("password", "password_in", "discovery_password")
-
-
-@dataclass(frozen=True, slots=True)
-class DrillRequest:
-    """What to run.
-
-    Attributes:
-        scenario: see `parse.load_scenario`.
-        out: the run directory; must be new or empty.
-        urls: an existing target instead of the built-in one, one URL a path; before the scenario's own.
-        scratch: (offset, length) of an existing LU that may be overwritten. Without it the drill only reads there.
-        yes: that overwriting the scratch region is meant.
-        seed: instead of the scenario's.
-        command: that runs this drill again, for repro.txt; without secrets.
-        progress: called with every event.
-    """
-
-    scenario: Scenario
-    out: Path
-    urls: Sequence[str] = ()
-    scratch: tuple[int, int] | None = None
-    yes: bool = False
-    seed: int | None = None
-    command: Sequence[str] = ()
-    progress: Callable[[Event], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,31 +74,26 @@ class _Drill:
 
     def __init__(self, request: DrillRequest, world: World) -> None:
         self._request = request
-        self._scenario = _with_request(request)
+        self._scenario = effective_scenario(request)
         self._world = world
         self._clock = world.clock
         urls = tuple(request.urls) or self._scenario.paths.urls
-        self._addresses = _parse(urls)
+        self._addresses = parse_urls(urls)
         self._read_only = bool(urls) and request.scratch is None
         self._seed = next((seed for seed in (request.seed, self._scenario.about.seed) if seed is not None),
                           secrets.randbits(48))
         self._journal = Journal()
         self._directory = RunDirectory(request.out)
         self._target: DrillTarget | None = None
-        self._fabric: Fabric | None = None
+        self._steps: Steps | None = None
         self._disk: DrillDisk | None = None
         self._workload: Workload | None = None
         self._sampler: Sampler | None = None
         self._watch = Watch(self._journal, self._clock)
-        self._active: dict[int, str] = {}  # faults in force, by path
-        self._since: dict[int, int] = {}  # when the latest fault of a path was injected
-        self._expectations: dict[int, str] = {}  # what the latest fault of a path is to do
-        self._concerned: Sequence[int] = ()  # paths of the latest step that was about paths
         self._verified: dict[int, int | str] = {}
         self._incomplete = "it never began"
         self._work_ns = (0, 0)
         self._recovered_ns: int | None = None
-        self._target_state = "running"
 
     # --- the whole
 
@@ -132,7 +104,8 @@ class _Drill:
         self._journal.sinks += sinks
         scenario = self._scenario
         self._directory.write_text("scenario.toml", as_run(scenario))
-        self._directory.write_text("repro.txt", self._repro())
+        again = repro(self._request, self._directory.path / "scenario.toml", self._seed)
+        self._directory.write_text("repro.txt", again)
         self._record(Kind.RUN_STARTED, version=__version__, scenario=scenario.about.name, seed=self._seed,
                      wall_epoch=self._world.wall_clock())
         signals: list[str] = []
@@ -161,7 +134,9 @@ class _Drill:
 
     async def _act(self) -> None:
         """All that needs the disk."""
-        workload = self._opened_workload()
+        workload, steps = self._workload, self._steps
+        assert workload is not None
+        assert steps is not None
         if not self._read_only:
             self._phase("fill")
             await workload.fill()
@@ -170,9 +145,9 @@ class _Drill:
         start_ns = self._clock()
         work = asyncio.create_task(workload.run(), name="workload")
         try:
-            await _both(self._steps(start_ns), work)
+            await _both(steps.run(start_ns), work)
             self._phase("recovery")
-            await self._recover()
+            await self._recover(steps)
             await _both(asyncio.sleep(self._scenario.about.settle / NS_PER_S), work)
             workload.stop()
             await asyncio.wait({work}, timeout=self._patience_ns / NS_PER_S)
@@ -196,7 +171,7 @@ class _Drill:
                                          "a relay can cut the paths to an existing one")
             namespaces = self._world.namespaces(scenario.path_count)
             self._check_supported(namespaces)
-            self._fabric = await stack.enter_async_context(namespaces)
+            fabric: Fabric = await stack.enter_async_context(namespaces)
             target = self._world.target(scenario.target, directory, namespaces, scenario.settings)
             await self._start_target(stack, target)
             stack.enter_context(namespaces.initiator_entered())  # all sockets of this thread are made on that side
@@ -204,15 +179,16 @@ class _Drill:
             if not addresses:
                 await self._start_target(stack, self._world.target(scenario.target, directory))
             portals = [address.portal for address in addresses] or self._running_target().portals
-            fabric = self._world.fabric(scenario.cuts.kind, portals)
-            self._check_supported(fabric)
-            self._fabric = await stack.enter_async_context(fabric)
+            wires = self._world.fabric(scenario.cuts.kind, portals)
+            self._check_supported(wires)
+            fabric = await stack.enter_async_context(wires)
         addresses = [dataclasses.replace(address, portal=portal) for address, portal in zip(
             addresses or [TargetAddress(Portal("", 0), TARGET_NAME, LUN)] * scenario.path_count,
-            self._fabric.portals, strict=True)]
+            fabric.portals, strict=True)]
         disk = self._world.disk(addresses, scenario.settings, self._journal, self._rng("disk"))
         self._disk = await stack.enter_async_context(disk)
-        stack.push_async_callback(self._heal_all)  # before the disk is closed, so that it can log out
+        self._steps = Steps(scenario, fabric, self._target, self._watch, self._journal, self._clock)
+        stack.push_async_callback(self._steps.heal_all)  # before the disk is closed, so that it can log out
         self._sampler = Sampler(self._disk)
         stack.push_async_callback(self._sampler.stop)
         self._sampler.start()
@@ -246,113 +222,11 @@ class _Drill:
         """An independent stream for each purpose, so that more chance in one does not change the other."""
         return random.Random(f"{self._seed}:{purpose}")
 
-    # --- steps
+    # --- recovery and reading back
 
-    async def _steps(self, start_ns: int) -> None:
-        for step in self._scenario.steps:
-            if step.after is not None:
-                late = await self._watch.until(step.after, self._waited_for(step.after), step.timeout)
-                if late:
-                    self._record(Kind.STEP_STARTED, step=f"{step.label}: still not {step.after} on path "
-                                 f"{', '.join(map(str, late))}, going on")
-            if step.at is not None:
-                await self._sleep_until(start_ns + step.at)
-            await asyncio.sleep(step.delay / NS_PER_S)
-            self._record(Kind.STEP_STARTED, step=step.label)
-            await self._step(step)
-            self._record(Kind.STEP_ENDED, step=step.label)
-        await self._sleep_until(start_ns + self._scenario.about.duration)
-
-    def _waited_for(self, moment: str) -> dict[int, int]:
-        """The paths that a moment can come to, with the instant it must have come after."""
-        waited = {path: self._since[path] for path in self._concerned if path in self._since}
-        if moment in ("reconnected", "reinstated"):
-            # A path that rides a fault through never comes back: it was not away
-            waited = {path: since for path, since in waited.items()
-                      if path in self._expected or self._watch.happened(path, "detected", since)}
-        return waited
-
-    @property
-    def _expected(self) -> set[int]:
-        """Paths whose latest fault was to take them away."""
-        return {path for path, expect in self._expectations.items() if expect == "failover"}
-
-    async def _step(self, step: Step) -> None:
-        paths = self._scenario.step_paths(step)
-        if step.action != "wait":
-            self._concerned = paths
-        match step.action:
-            case "wait":
-                await asyncio.sleep(step.duration / NS_PER_S)
-            case "inject":
-                await self._inject(paths, Fault(step.fault, step.params), step.expect)
-            case "heal":
-                await self._heal(paths)
-            case "flap":
-                for _ in range(step.times):
-                    await self._inject(paths, Fault(step.fault, step.params), step.expect)
-                    await asyncio.sleep(step.down / NS_PER_S)
-                    await self._heal(paths)
-                    await asyncio.sleep(step.up / NS_PER_S)
-            case "target":
-                await self._signal_target(step.signal, paths, step.expect)
-
-    async def _inject(self, paths: Sequence[int], fault: Fault, expect: Expectation | None) -> None:
-        """Put a fault on paths, all at once. The cut counts from before the order was given."""
-        assert self._fabric is not None
-        expected = expect or ("failover" if FAULTS[fault.kind].loses_paths else "ride-through")
-        t_ns = self._clock()
-        self._since |= dict.fromkeys(paths, t_ns)
-        for path in paths:
-            self._active[path] = str(fault)
-        hows = await asyncio.gather(*(self._fabric.inject(path - 1, fault) for path in paths))
-        for path, how in zip(paths, hows, strict=True):
-            self._fault(t_ns, path, str(fault), expected, how)
-            if fault.kind in EVENT_FAULTS:
-                self._healed(t_ns, path, "over when it has happened")
-
-    async def _heal(self, paths: Sequence[int]) -> None:
-        assert self._fabric is not None
-        for path in paths:
-            if path in self._active:
-                t_ns = self._clock()
-                how = await self._fabric.heal(path - 1)
-                self._healed(t_ns, path, how)
-
-    async def _signal_target(self, action: str, paths: Sequence[int], expect: Expectation | None) -> None:
-        """Stop, continue, kill or restart the target: for every path a fault, or its end."""
-        assert self._target is not None
-        t_ns = self._clock()
-        if action in ("STOP", "KILL"):
-            self._since |= dict.fromkeys(paths, t_ns)
-            self._target_state = "stopped" if action == "STOP" else "dead"
-            await self._target.signal(action)
-            for path in paths:
-                self._fault(t_ns, path, f"target {action}", expect or "failover", f"SIG{action} to the target process")
-        else:
-            await self._target.signal(action)
-            self._target_state = "running"
-            for path in paths:
-                if path not in self._active:
-                    self._record(Kind.FAULT_HEALED, t_ns=t_ns, fault="target", path=path, how=f"target {action}")
-
-    def _fault(self, t_ns: int, path: int, fault: str, expect: str, how: str) -> None:
-        self._expectations[path] = expect
-        self._record(Kind.FAULT_INJECTED, t_ns=t_ns, fault=fault, path=path, how=how, expect=expect)
-
-    def _healed(self, t_ns: int, path: int, how: str) -> None:
-        self._record(Kind.FAULT_HEALED, t_ns=t_ns, fault=self._active.pop(path, ""), path=path, how=how)
-
-    async def _heal_all(self) -> None:
-        """Lift what is still in force; also when the drill is broken off."""
-        if self._target is not None and self._target_state != "running":
-            await self._signal_target("CONT" if self._target_state == "stopped" else "restart",
-                                      range(1, self._path_count + 1), None)
-        await self._heal(sorted(self._active))
-
-    async def _recover(self) -> None:
+    async def _recover(self, steps: Steps) -> None:
         """Heal everything and wait until every path is in use again; that it is late is for the claims to tell."""
-        await self._heal_all()
+        await steps.heal_all()
         await self._watch.until_true(self._paths_down, self._patience_ns)
         self._recovered_ns = self._clock()
 
@@ -360,13 +234,8 @@ class _Drill:
         assert self._disk is not None
         return [path.path_id for path in self._disk.status().paths if not path.connected]
 
-    async def _sleep_until(self, t_ns: int) -> None:
-        await asyncio.sleep(max(0, t_ns - self._clock()) / NS_PER_S)
-
-    # --- reading back
-
     async def _verify(self, workload: Workload) -> None:
-        for path in range(1, self._path_count + 1):
+        for path in range(1, self._scenario.path_count + 1):
             try:
                 self._verified[path] = await workload.verify(path)
             except MpioError as error:
@@ -459,16 +328,8 @@ class _Drill:
         }
 
     def _bounds(self, traces: Sequence[FaultTrace]) -> Bounds:
-        paths = range(1, self._path_count + 1)
+        paths = range(1, self._scenario.path_count + 1)
         return Bounds(self._scenario.settings, traces, paths, writes=not self._read_only)
-
-    def _repro(self) -> str:
-        """The command that runs it again, with the seed that chance was given and without the secrets of URLs."""
-        command = [_without_secret(word) for word in self._request.command] or [
-            "mpio", "drill", str(self._directory.path / "scenario.toml")]
-        if "--seed" not in command:
-            command += ["--seed", str(self._seed)]
-        return shlex.join(command) + "\n"
 
     # --- small things
 
@@ -477,65 +338,12 @@ class _Drill:
         bounds = self._bounds(())
         return PATIENCE_NS + (bounds.reinstate.worst_ns or 0) + (bounds.single.worst_ns or 0)
 
-    @property
-    def _path_count(self) -> int:
-        return len(self._addresses) or self._scenario.path_count
-
-    def _opened_workload(self) -> Workload:
-        assert self._workload is not None
-        return self._workload
-
     def _phase(self, phase: str) -> None:
         self._incomplete = f"it ended in the phase {phase!r}"
         self._record(Kind.PHASE_ENTERED, phase=phase)
 
-    def _record(self, kind: Kind, *, t_ns: int | None = None, **fields: Value) -> None:
-        self._journal.record(self._clock() if t_ns is None else t_ns, SOURCE, kind, **fields)
-
-
-def _with_request(request: DrillRequest) -> Scenario:
-    """The scenario with what the request changes in it. Raises InputError where they do not go together."""
-    scenario = request.scenario
-    existing = bool(request.urls or scenario.paths.urls)
-    if request.scratch is not None:
-        offset, length = request.scratch
-        if not existing:
-            raise InputError("scratch", "is for existing targets; the built-in target's LU is all scratch")
-        if not request.yes:
-            raise InputError("scratch", f"the {length} bytes from {offset} of the LU will be overwritten, and what "
-                                        "they hold now is lost: say yes to that (--yes)")
-        workload = dataclasses.replace(scenario.workload, offset=offset, region=length)
-        scenario = dataclasses.replace(scenario, workload=workload)
-    if existing and scenario.needs_target:
-        raise InputError("scenario", f"{scenario.about.name!r} acts on the built-in target's process, and URLs of "
-                                     "another target are given")
-    paths = len(request.urls) or scenario.path_count
-    for number, step in enumerate(scenario.steps, start=1):
-        if step.path != "all" and max(step.path) > paths:
-            raise InputError("scenario", f"step {number} is about path {max(step.path)}, and there are {paths} paths")
-    if request.urls:
-        paths_spec = dataclasses.replace(scenario.paths, urls=tuple(request.urls))
-        scenario = dataclasses.replace(scenario, paths=paths_spec)
-    return scenario
-
-
-def _parse(urls: Sequence[str]) -> list[TargetAddress]:
-    addresses = []
-    for number, url in enumerate(urls, start=1):
-        try:
-            addresses.append(TargetAddress.parse(url))
-        except ValueError as error:
-            raise InputError(f"path {number}", str(error)) from None
-    return addresses
-
-
-def _without_secret(word: str) -> str:
-    if not word.startswith("iscsi:"):
-        return word
-    try:
-        return str(TargetAddress.parse(word))
-    except ValueError:
-        return "iscsi://…"
+    def _record(self, kind: Kind, **fields: Value) -> None:
+        self._journal.record(self._clock(), SOURCE, kind, **fields)
 
 
 def _finding_json(finding: Finding) -> dict[str, object]:
