@@ -132,6 +132,27 @@ def test_no_common_algorithm_gives_the_hint_to_retry_with_md5() -> None:
     assert not alone.retry_with_md5
 
 
+def _refused_with(chosen: int, status: int) -> InitiatorLogin:
+    """A login that gets as far as its proof, and is refused then."""
+    login = initiator(settings(**ONE_WAY))
+    login.request()
+    login.receive(0, 0, 0, b"AuthMethod=CHAP\0")
+    login.request()
+    login.receive(0, 0, 0, f"CHAP_A={chosen}\0CHAP_I=1\0CHAP_C={encode_binary(CHALLENGE)}\0".encode())
+    login.request()
+    with pytest.raises(LoginRejected):
+        login.receive(0x81, 0, status, b"")
+    return login
+
+
+def test_a_target_that_numbers_algorithms_in_its_own_way_gives_the_hint_to_retry_with_md5() -> None:
+    assert _refused_with(7, 0x0200).retry_with_md5  # tgt: 7 is SHA-1 there, and a longer proof an initiator error
+
+
+def test_a_proof_by_md5_that_is_refused_gives_no_hint_to_retry_with_md5() -> None:
+    assert not _refused_with(5, 0x0201).retry_with_md5
+
+
 def _to_challenge(login: InitiatorLogin, other: TargetLogin) -> None:
     for _ in range(2):
         step = login.request()

@@ -236,7 +236,7 @@ class InitiatorLogin:
             except ValueError as error:
                 raise RemoteProtocolError(f"redirection without a usable TargetAddress: {error}") from None
             return
-        if status == 0x0201 and self._auth is not _Auth.METHOD:
+        if status >> 8 == 2 and self._auth is not _Auth.METHOD and self._algorithm != 5:  # tgt says 0200, not 0201
             offered = _chap_numbers(self._params.settings)
             self.retry_with_md5 = 5 in offered and len(offered) > 1
         raise LoginRejected(f"login refused: {status_words(status)}", status=status)
