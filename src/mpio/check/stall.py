@@ -27,9 +27,10 @@ def path_of(source: str) -> int | None:
 
 
 class IoTimes:
-    """When I/Os began and ended; 16 bytes each. `open_until` gives those that never ended an end."""
+    """When I/Os began and ended; 16 bytes each. `worst_ns` is the longest so far."""
 
     def __init__(self) -> None:
+        self.worst_ns = 0
         self._start = array("q")
         self._end = array("q")
         self._sorted: tuple[Sequence[int], Sequence[int], Sequence[int]] | None = None
@@ -38,6 +39,7 @@ class IoTimes:
         """One I/O."""
         self._start.append(start_ns)
         self._end.append(end_ns)
+        self.worst_ns = max(self.worst_ns, end_ns - start_ns)
         self._sorted = None
 
     def __len__(self) -> int:

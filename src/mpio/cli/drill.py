@@ -129,7 +129,7 @@ async def _drill(request: "DrillRequest", *, quiet: bool) -> "DrillResult":
     if quiet:
         return await run_drill(request)
     with Progress() as progress:
-        return await run_drill(dataclasses.replace(request, progress=progress.event))
+        return await run_drill(dataclasses.replace(request, progress=progress.event, sample=progress.sample))
 
 
 def _print_result(result: "DrillResult", report: Path, number: int, runs: int) -> None:

@@ -25,6 +25,7 @@ class DrillRequest:
         seed: instead of the scenario's.
         command: that runs this drill again, for repro.txt; without secrets.
         progress: called with every event.
+        sample: called ten times a second with the time, the I/Os that ended, and the worst latency so far in ns.
     """
 
     scenario: Scenario
@@ -35,6 +36,7 @@ class DrillRequest:
     seed: int | None = None
     command: Sequence[str] = ()
     progress: Callable[[Event], None] | None = None
+    sample: Callable[[int, int, int], None] | None = None
 
 
 def effective_scenario(request: DrillRequest) -> Scenario:

@@ -189,10 +189,15 @@ class _Drill:
         self._disk = await stack.enter_async_context(disk)
         self._steps = Steps(scenario, fabric, self._target, self._watch, self._journal, self._clock)
         stack.push_async_callback(self._steps.heal_all)  # before the disk is closed, so that it can log out
-        self._sampler = Sampler(self._disk)
+        self._sampler = Sampler(self._disk, self._sample)
         stack.push_async_callback(self._sampler.stop)
         self._sampler.start()
         self._workload = self._make_workload(self._disk)
+
+    def _sample(self) -> None:
+        if self._request.sample is not None and self._workload is not None:
+            times = self._workload.times
+            self._request.sample(self._clock(), len(times), times.worst_ns)
 
     async def _start_target(self, stack: AsyncExitStack, target: DrillTarget) -> None:
         self._target = target

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 from mpio.drill.world import DrillDisk
@@ -12,10 +13,11 @@ SAMPLES_MAX = 36_000  # an hour; later ones are left out
 
 
 class Sampler:
-    """Samples a disk from `start` to `stop`."""
+    """Samples a disk from `start` to `stop`; `after` is called after each look."""
 
-    def __init__(self, disk: DrillDisk) -> None:
+    def __init__(self, disk: DrillDisk, after: Callable[[], None]) -> None:
         self._disk = disk
+        self._after = after
         self._start_ns = 0
         self._task: asyncio.Task[None] | None = None
         self._bytes: dict[int, list[int]] = {}
@@ -41,6 +43,7 @@ class Sampler:
             due_ns = self._start_ns + number * INTERVAL_NS
             await asyncio.sleep(max(0, due_ns - self._disk.clock()) / NS_PER_S)
             self._look()
+            self._after()
 
     def _look(self, *, first: bool = False) -> None:
         for path in self._disk.status().paths:
