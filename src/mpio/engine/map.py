@@ -500,6 +500,8 @@ class MultipathMap:
     def change(self, path: Path, event: PathInput, cause: str, now: int) -> None:
         """Give an input to the path's state machine, with all that follows."""
         self._roster.move(path, (event,), cause, now)
+        if event is PathInput.COMMAND_FAILED:
+            self._watch.failed(path, now)
         self._after(now)
 
     def regroup(self, cause: str, now: int) -> None:
@@ -674,7 +676,9 @@ class MultipathMap:
     def status(self, now: int) -> MapStatus:
         """The map, its groups and its paths, now."""
         paths = self.paths.values()
-        waiting = sum(len(path.held) + len(path.doubts) for path in paths)
+        queued = sum(type(request) is not SplitRequest or request.remaining > 0 for request in self._waiting)
+        queued += sum(path is not None for _, path in self._ended) + self._recovery.pausing
+        queued += sum(len(path.held) + len(path.doubts) for path in paths)
         return MapStatus(
             name=self.name,
             t_ns=now,
@@ -684,7 +688,7 @@ class MultipathMap:
             usable_paths=sum(len(group.usable) for group in self._roster.groups),
             queueing=self._no_path.state.name.lower(),
             in_flight=sum(path.in_flight for path in paths),
-            queued=len(self._waiting) + len(self._ended) + self._recovery.pausing + waiting,
+            queued=queued,
             queued_bytes=self._queued_bytes,
             in_doubt=sum(len(path.doubts) for path in paths),
             failed=self._failed,

@@ -49,7 +49,7 @@ class Roster:
     def handle_timer(self, now: int) -> None:
         """Do a deferred failback that is due."""
         if self.deadline is not None and now >= self.deadline:
-            self._choose("failback", now, None)
+            self._choose("failback", now)
 
     def move(self, path: Path, events: tuple[PathInput, ...], cause: str, now: int) -> None:
         """Give inputs to a path's state machine that are one change for everybody else. Damping has its say."""
@@ -75,7 +75,7 @@ class Roster:
             self._failback.cancel()
             if old not in _BAD:
                 path.damping.failed(now)
-        self.regroup(cause, now, path if path.usable else None)
+        self.regroup(cause, now, path if path.usable else None, is_new=old is PathState.DOWN)
 
     def release_held(self, now: int) -> None:
         """Let paths go that damping holds: they are the last."""
@@ -84,29 +84,33 @@ class Roster:
                 path.damping.release()
                 self.move(path, (PathInput.RELEASE,), "no other path is left", now)
 
-    def regroup(self, cause: str, now: int, returned: Path | None = None) -> None:
-        """Form the groups anew and choose the one in use. `returned`: the path that has just become usable."""
+    def regroup(self, cause: str, now: int, returned: Path | None = None, *, is_new: bool = False) -> None:
+        """Form the groups anew and choose the one in use.
+
+        `returned`: the path that has just become usable. `is_new`: for the first time, so that the map is still being
+        put together, and `failback` has no say.
+        """
         self.groups = group_paths(
             self._settings.path_grouping_policy, list(self._paths.values()),
             marginal_pathgroups=self._settings.marginal_pathgroups,
         )
-        self._choose(cause, now, returned)
+        self._choose(cause, now, returned, is_new=is_new)
 
-    def _choose(self, cause: str, now: int, returned: Path | None) -> None:
+    def _choose(self, cause: str, now: int, returned: Path | None = None, *, is_new: bool = False) -> None:
         best = next((group for group in self.groups if group.usable), None)  # the groups are sorted
         if best is None:
+            self._failback.cancel()
             self.usable = []
             return
         current = next((group for group in self.groups if group.key == self._current), None)
         if current is not None and not current.usable and any(map(_is_interrupted, current.paths)):
+            self._failback.cancel()
             self.usable = best.usable  # stands in until the path is back, or has failed
             return
-        if current is None or not current.usable:
+        if current is None or not current.usable or (is_new and best is not current):
             self._switch(best, cause, now)
         elif best is current:
             self._failback.cancel()
-        elif returned is not None and returned.epoch == 1 and returned in best.usable:
-            self._switch(best, cause, now)  # the map is still being put together
         else:
             deferred_to = self.deadline
             if self._failback.better_group(best, returned, now):

@@ -89,6 +89,12 @@ class Watch:
         elif sense.code in _IDENTITY_MAY_DIFFER:
             self._prove(path, str(sense), now)
 
+    def failed(self, path: Path, now: int) -> None:
+        """A command has failed the path: the next check is due in a polling interval at the latest (multipathd)."""
+        path.check_interval = self._polling.interval_ns
+        if path.check_at is not None:
+            path.check_at = min(path.check_at, now + path.check_interval)
+
     def hurry(self, now: int) -> None:
         """No path is usable: look at once at those that stand by."""
         for path in self._host.paths.values():

@@ -230,6 +230,19 @@ def test_a_deferred_failback_is_called_off_by_a_failure() -> None:
     assert used(bench) == 2
 
 
+def test_a_deferred_failback_is_called_off_when_every_path_is_lost() -> None:
+    bench = Bench(2, path_grouping_policy="failover", failback=10, fast_io_fail_tmo=60)
+    bench.transports[1].check = answer((2, 0x04, 0x03))
+    bench.run(2 * S)
+    bench.transports[1].check = answer_good
+    bench.run(S)
+    assert bench.events(Kind.FAILBACK_DEFERRED)
+    bench.lose(2)
+    bench.lose(1)
+    bench.run(30 * S)
+    assert bench.state(1) == "blocked"
+
+
 def test_a_path_that_is_new_may_bring_the_better_group() -> None:
     bench = Bench(2, path_grouping_policy="failover", failback="manual", up=False)
     bench.up(2)
