@@ -26,8 +26,8 @@ class Kind(StrEnum):
     RUN_ENDED = "RunEnded"  # verdict
     STEP_STARTED = "StepStarted"  # step
     STEP_ENDED = "StepEnded"  # step
-    FAULT_INJECTED = "FaultInjected"  # fault, path, how
-    FAULT_HEALED = "FaultHealed"  # fault, path
+    FAULT_INJECTED = "FaultInjected"  # fault, path, how, expect
+    FAULT_HEALED = "FaultHealed"  # fault, path, how
     PHASE_ENTERED = "PhaseEntered"  # phase
 
     # one connection of one session (one path)
