@@ -213,7 +213,8 @@ class RegisterCheck:
         else:
             kind = _DAMAGE.get(sequence, BlockFault.CORRUPT)
             expected = f"a sound block of this LBA, sequence {low} or later"
-        self._suspects[lba] = _Suspect(low, kind, self._seen[at] > max(sequence, NEVER), expected, text, [path], io, t_ns)
+        newer_seen = self._seen[at] > max(sequence, NEVER)
+        self._suspects[lba] = _Suspect(low, kind, newer_seen, expected, text, [path], io, t_ns)
         self.faulty_blocks += 1
 
     def _close(self, lba: int) -> None:
