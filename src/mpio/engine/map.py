@@ -183,10 +183,9 @@ class MultipathMap:
         self._after(now)
 
     def fence_failed(self, path_id: int, cause: str, now: int) -> None:
-        """The Fence asked for this path could not be done by any of its methods. The shell journals the `cause`."""
+        """The Fence asked for this path could not be done by any of its methods."""
         self._advance(now)
-        del cause
-        self._recovery.fence_failed(self.paths[path_id], now)
+        self._recovery.fence_failed(self.paths[path_id], cause, now)
         self._after(now)
 
     def close(self, now: int) -> None:

@@ -137,13 +137,13 @@ class Path:
         in_flight, in_flight_bytes, depth: requests' commands on the path, and how many may be.
         check, ranking, sample, proof: tasks of the map's own that are out. check_at: when the next check is due.
         held: what was on the path when it was BLOCKED, in order. doubts: writes that wait for a fence.
-        fencing: epoch that the fence under way was asked for; None if none is. fence_at, doubts_until: when the
-            next one is due, and when the writes in doubt are given up.
+        fencing: epoch that the fence under way was asked for; None if none is. fence_cause: why the last one failed.
+        fence_at, doubts_until: when the next one is due, and when the writes in doubt are given up.
     """
 
     __slots__ = (
         "alua_state", "cause", "check", "check_at", "check_deadline", "check_interval", "check_retries", "counters",
-        "damping", "depth", "doubts", "doubts_until", "epoch", "fence_at", "fencing", "held", "identity",
+        "damping", "depth", "doubts", "doubts_until", "epoch", "fence_at", "fence_cause", "fencing", "held", "identity",
         "in_flight", "in_flight_bytes", "lun", "name", "order", "path_id", "priority", "proof", "ranking",
         "recovery_at", "sample", "since_ns", "state", "submit",
     )
@@ -170,6 +170,7 @@ class Path:
         self.doubts: list[Request] = []
         self.fencing: int | None = None
         self.fence_at: int | None = None
+        self.fence_cause = ""
         self.doubts_until: int | None = None
         self.damping = damping
         self.check: Task | None = None

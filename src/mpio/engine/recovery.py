@@ -232,11 +232,12 @@ class Recovery:
             path.fence_at = path.doubts_until = None
             self._reroute(path, requests, f"fenced by {method}", now)
 
-    def fence_failed(self, path: Path, now: int) -> None:
+    def fence_failed(self, path: Path, cause: str, now: int) -> None:
         """No method worked: again in a polling interval, for as long as `no_path_retry` lets a request wait."""
         if self._take_answer(path, now) and path.doubts:
             patience_ns = self._no_path_retry.patience_ns
             path.fence_at = now + self._polling_ns
+            path.fence_cause = cause
             if patience_ns is not None and path.doubts_until is None:
                 path.doubts_until = now + patience_ns
             self.check_deadlines(path, now)
@@ -273,7 +274,7 @@ class Recovery:
     def check_deadlines(self, path: Path, now: int) -> None:
         """Give up on writes in doubt that have waited long enough, else fence again if it is time."""
         if path.doubts and path.doubts_until is not None and now >= path.doubts_until:
-            self.give_up(path, "no fence was possible", now)
+            self.give_up(path, f"no fence was possible: {path.fence_cause}", now)
         self.want_fence(path, now)
 
     def give_up(self, path: Path, cause: str, now: int) -> None:

@@ -122,7 +122,7 @@ class Roster:
     def _switch(self, group: PathGroup, cause: str, now: int) -> None:
         self._failback.cancel()
         old, self._current = self._current, group.key
-        if old is not None:
+        if old is not None and any(path not in self.usable for path in group.usable):  # else it only has a new priority
             self._record(None, Kind.GROUP_SWITCHED, now, old=old, new=group.key, cause=cause)
 
     def status(self) -> tuple[GroupStatus, ...]:
