@@ -18,6 +18,7 @@ from typing import Protocol
 
 from mpio.engine.damping import Damping
 from mpio.engine.fencing import Action, Fence
+from mpio.engine.identity import identity_mismatch, identity_text, nexus_mismatch
 from mpio.engine.path import Path, PathInput, PathState
 from mpio.engine.queueing import NoPath, NoPathRetry
 from mpio.engine.recovery import Recovery, with_history
@@ -145,7 +146,7 @@ class MultipathMap:
         if path.connected:
             raise LocalProtocolError(f"{path.name} logged in twice")
         self._settle(now)
-        mismatch = self.mismatch(identity) or _nexus_mismatch(path, identity)
+        mismatch = self.mismatch(identity) or nexus_mismatch(path, identity)
         if mismatch is not None:
             self.refuse(path, mismatch, identity, now)
             raise IdentityMismatch(f"{path.name}: {mismatch}")
@@ -558,30 +559,14 @@ class MultipathMap:
 
     def mismatch(self, identity: PathIdentity) -> str | None:
         """Why the identity is not the map's, or None if it is (or if the map has none yet)."""
-        own = self.identity
-        size = identity.block_size
-        if size < REQUEST_BYTES_MIN or size & (size - 1) or identity.blocks < 1:
-            return f"{identity.blocks} blocks of {size} bytes are no disk that can be used"
-        if own is None:
-            return None
-        if identity.wwid != own.wwid or (not own.wwid and len(self.paths) > 1):
-            nameless = "(without a name)"
-            return f"it leads to the LU {identity.wwid or nameless}, the map is {own.wwid or nameless}"
-        if identity.block_size != own.block_size:
-            return f"its blocks have {identity.block_size} bytes, the map's {own.block_size}"
-        if identity.blocks > own.blocks:
-            return (f"the LU has grown from {own.blocks} to {identity.blocks} blocks; the map keeps its size, "
-                    "close it and open it again to use the new one")
-        if identity.blocks < own.blocks:
-            return f"the LU has shrunk from {own.blocks} to {identity.blocks} blocks"
-        return None
+        return identity_mismatch(self.identity, identity, is_only_path=len(self.paths) == 1)
 
     def refuse(self, path: Path, mismatch: str, identity: PathIdentity, now: int) -> None:
         """Journal that a path leads elsewhere."""
         own = self.identity
         self.record(
-            path, Kind.IDENTITY_REFUSED, now, expected=None if own is None else _identity_text(own),
-            found=_identity_text(identity), cause=mismatch,
+            path, Kind.IDENTITY_REFUSED, now, expected=None if own is None else identity_text(own),
+            found=identity_text(identity), cause=mismatch,
         )
 
     def _adopt(self, identity: PathIdentity, now: int) -> None:
@@ -696,18 +681,3 @@ class MultipathMap:
             paths=tuple(describe(path) for path in paths),
             counters=add_up(path.counters for path in paths),
         )
-
-
-def _nexus_mismatch(path: Path, identity: PathIdentity) -> str | None:
-    """Why a login is no reinstatement of the nexus that the path's writes in doubt belong to, or None."""
-    old = path.identity
-    if old is None or not (path.doubts or path.held):
-        return None
-    if (identity.target_name, identity.tpgt) == (old.target_name, old.tpgt):
-        return None
-    return (f"it is now in portal group {identity.tpgt} of {identity.target_name}, but requests of portal group "
-            f"{old.tpgt} of {old.target_name} are still in doubt")
-
-
-def _identity_text(identity: PathIdentity) -> str:
-    return f"{identity.wwid}, {identity.blocks} blocks of {identity.block_size} bytes"
