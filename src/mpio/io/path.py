@@ -64,6 +64,7 @@ class PathRunner:
         self._tpgt: int | None = None
         self._attempt: asyncio.Task[Session] | None = None
         self._fence: Fence | None = None
+        self._fenced_in_vain = False  # since the path was up
         self._interrupt = asyncio.Event()
         self._attempts = 0
 
@@ -84,10 +85,14 @@ class PathRunner:
                 self._attempt.cancel()
 
     def request_fence(self, fence: Fence) -> None:
-        """Fence this path's nexus before anything else is done for it."""
+        """Fence this path's nexus before anything else is done for it.
+
+        A login of the path itself that is under way fences as well, so that it may come to its end once a fence was
+        tried in vain: with a target that is slow to log in the two would cut each other short for ever.
+        """
         self._fence = fence
         self._interrupt.set()
-        if self._attempt is not None:
+        if self._attempt is not None and not self._fenced_in_vain:
             self._attempt.cancel()
 
     async def stop(self) -> None:
@@ -126,6 +131,10 @@ class PathRunner:
             if not self.first_attempt.done():
                 self.first_attempt.set_result(error)
         self._attempts = 0
+        self._fenced_in_vain = False
+        if self._fence is not None:
+            self._fence = None
+            self._context.map.fence_failed(self.path_id, "the path logged in by itself", self._context.clock())
         return session
 
     async def _log_in(self) -> Session:
@@ -221,6 +230,7 @@ class PathRunner:
                     self._record(Kind.FENCE_FAILED, method=method, cause=cause)
                     continue
                 self._fence = None
+                self._fenced_in_vain = False
                 self._record(Kind.FENCE_COMPLETED, method=method, by=peer.name)
                 context.map.fence_done(self.path_id, method, context.clock())
                 context.pump()
@@ -228,6 +238,7 @@ class PathRunner:
                     await session.logout()
                 return
         self._fence = None
+        self._fenced_in_vain = bool(causes)
         context.map.fence_failed(self.path_id, "; ".join(causes) or "no other path is up", context.clock())
         context.pump()
 
