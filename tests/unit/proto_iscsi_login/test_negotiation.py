@@ -122,6 +122,13 @@ def test_an_offer_that_is_refused_leaves_the_default(refusal: str) -> None:
     assert side.unmet() == ["HeaderDigest"]
 
 
+def test_a_default_for_an_answer_that_was_not_offered_is_a_refusal() -> None:
+    side = Negotiator({"HeaderDigest": "CRC32C"})  # tgt without digests answers so
+    side.offer(["HeaderDigest"])
+    side.receive("HeaderDigest", "None")
+    assert side.unmet() == ["HeaderDigest"]
+
+
 def test_repeats_and_answers_that_do_not_fit_are_errors() -> None:
     side = Negotiator({"HeaderDigest": "None"})
     side.offer(["HeaderDigest"])

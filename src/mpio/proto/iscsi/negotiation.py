@@ -195,7 +195,7 @@ class Negotiator:
 
     def _take_answer(self, key: Key, text: str) -> None:
         self._offered.discard(key.name)
-        if text in _REFUSALS:
+        if text in _REFUSALS or text == key.default:  # tgt names the default, also where it was not offered
             self._results[key.name] = key.default
             return
         result = key.combine(self._parse(key, text), self._own[key.name])
