@@ -261,20 +261,21 @@ class Istgt(Peer):
 
 
 class MpioTarget(Peer):
-    """Our own target: LUNs as its command line takes them, such as `1=ram:64MiB`."""
+    """Our own target: LUNs as its command line takes them, such as `1=ram:64MiB`; a portal for each group tag."""
 
     target = f"{NAME_PREFIX}:mpio"
 
-    def __init__(self, directory: Path, *luns: str, portals: int = 2, options: Sequence[str] = ()) -> None:
+    def __init__(self, directory: Path, *luns: str, groups: Sequence[int] = (1, 1),
+                 options: Sequence[str] = ()) -> None:
         super().__init__(directory)
-        self.portals = [Portal("127.0.0.1", 0)] * portals
+        self._groups = list(groups)
         self._luns = luns or ("1=ram:64MiB",)
         self._options = list(options)
 
     def start(self) -> None:
         command = [sys.executable, "-m", "mpio.cli.main", "target", "--name", self.target, *self._options]
-        for portal in self.portals:
-            command += ["--portal", str(portal)]
+        for group in self._groups:
+            command += ["--portal", f"127.0.0.1:0,{group}"]
         for lun in self._luns:
             command += ["--lun", lun]
         process = self._launch(command)

@@ -129,6 +129,23 @@ def test_libiscsi_without_the_right_secret(guarded: MpioTarget) -> None:
 
 # --- QEMU
 
+STEPS = (
+    "write -P 0x5a 0 1M", "aio_write -P 0xa5 1M 64k", "aio_flush", "read -P 0x5a 0 1M", "read -P 0xa5 1M 64k",
+    "discard 64k 64k", "read -P 0 64k 64k", "write -z 128k 64k", "read -P 0 128k 64k", "write -f -P 7 0 4k", "flush",
+    "read -P 7 0 4k",
+)  # fmt: skip
+
+
+def qemu_io(*words: str) -> Done:
+    """The steps, one after the other, on a disk."""
+    return tool("qemu-io", *(word for step in STEPS for word in ("-c", step)), *words)
+
+
+def check_steps(done: Done) -> None:
+    said = good(done) + done.err
+    assert "failed" not in said
+    assert "verification" not in said  # what it says of a pattern that is not there
+
 
 @pytest.mark.parametrize("lun", BLOCK_SIZES)
 def test_qemu_img_copies_an_image_there_and_back(target: MpioTarget, image: Path, tmp_path: Path, lun: int) -> None:
@@ -144,14 +161,12 @@ def test_qemu_img_copies_an_image_there_and_back(target: MpioTarget, image: Path
     assert tool("qemu-img", "compare", "-f", "raw", "-F", "raw", image, there).code == 1
 
 
+@pytest.mark.parametrize("lun", BLOCK_SIZES)
+def test_a_disk_of_qemu(target: MpioTarget, lun: int) -> None:
+    check_steps(qemu_io("-f", "raw", target.url(lun=lun)))
+
+
 def test_qemu_with_chap_and_digests(guarded: MpioTarget) -> None:
-    portal, secret = guarded.portals[0], f"secret,id=chap,data={SECRET}"
-    disk = (f"driver=iscsi,transport=tcp,portal={portal},target={guarded.target},lun=1,user={USER},"
+    disk = (f"driver=iscsi,transport=tcp,portal={guarded.portals[0]},target={guarded.target},lun=1,user={USER},"
             "password-secret=chap,header-digest=crc32c")  # fmt: skip
-    steps = ["write -P 0x5a 0 1M", "aio_write -P 0xa5 1M 64k", "aio_flush", "read -P 0x5a 0 1M", "read -P 0xa5 1M 64k",
-             "discard 0 64k", "read -P 0 0 64k", "write -f -P 7 0 4k", "flush", "read -P 7 0 4k"]  # fmt: skip
-    commands = [word for step in steps for word in ("-c", step)]
-    done = tool("qemu-io", "--object", secret, "--image-opts", *commands, disk)
-    said = good(done) + done.err
-    assert "failed" not in said
-    assert "verification" not in said
+    check_steps(qemu_io("--object", f"secret,id=chap,data={SECRET}", "--image-opts", disk))
