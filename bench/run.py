@@ -19,8 +19,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from bench import peers
-from bench.peers import Load, Missing, Sample, Served
+from bench import initiators
+from bench.initiators import Load, Sample
+from tests.peers import Istgt, Missing, MpioTarget, Peer, Tgtd
 
 import mpio
 
@@ -37,7 +38,7 @@ class Entrant:
 
     name: str
     initiator: Initiator
-    served: Served
+    served: Peer
     paths: int = 1
     samples: list[Sample] = field(default_factory=list)
     target_cpu_us_per_io: list[float] = field(default_factory=list)
@@ -71,7 +72,7 @@ class Race:
     entrants: list[Entrant]
 
 
-def races(served: dict[str, Served], seconds: float) -> list[Race]:
+def races(served: dict[str, Peer], seconds: float) -> list[Race]:
     """What there is to compare, as far as the targets are there."""
     small = Load(4096, 32, is_random=True, seconds=seconds)
     large = Load(256 << 10, 8, is_random=False, seconds=seconds)
@@ -79,32 +80,33 @@ def races(served: dict[str, Served], seconds: float) -> list[Race]:
     for name, target in served.items():
         for load in (small, large):
             entrants = [
-                Entrant("libiscsi (iscsi-perf)", peers.libiscsi, target),
-                Entrant("QEMU (qemu-img bench)", peers.qemu, target),
-                Entrant("mpio", peers.mpio, target),
-                Entrant("mpio, two paths", peers.mpio, target, paths=2),
+                Entrant("libiscsi (iscsi-perf)", initiators.libiscsi, target),
+                Entrant("QEMU (qemu-img bench)", initiators.qemu, target),
+                Entrant("mpio", initiators.mpio, target),
+                Entrant("mpio, two paths", initiators.mpio, target, paths=2),
             ]
             found.append(Race(f"initiators on {name}: {load}", "initiator", load, entrants))
     for load in (small, large):
-        entrants = [Entrant(name, peers.libiscsi, target) for name, target in served.items()]
+        entrants = [Entrant(name, initiators.libiscsi, target) for name, target in served.items()]
         found.append(Race(f"targets under iscsi-perf: {load}", "target", load, entrants))
     return found
 
 
 @contextlib.contextmanager
-def targets(directory: Path) -> Iterator[dict[str, Served]]:
+def targets(directory: Path) -> Iterator[dict[str, Peer]]:
     """Every target that is installed, each on a file of its own."""
     with contextlib.ExitStack() as stack:
         served = {}
-        for name, start in (("tgtd", peers.tgtd), ("istgt", peers.istgt), ("mpio target", peers.mpio_target)):
-            image = directory / f"{start.__name__}.img"
+        for kind in (Tgtd, Istgt, MpioTarget):
+            image = directory / f"{kind.__name__}.img"
             with image.open("wb") as file:  # written, not sparse: reading holes is not reading
                 for _ in range(IMAGE_BYTES >> 20):
                     file.write(bytes(range(256)) * 4096)
+            target = MpioTarget(directory, f"1=file:{image}") if kind is MpioTarget else kind(directory, image=image)
             try:
-                served[name] = stack.enter_context(start(directory, image))
-            except Missing as program:
-                say(f"left out: {name}: {program} is not installed")
+                served[target.name] = stack.enter_context(target)
+            except Missing as missing:
+                say(f"left out: {target.name}: {missing}")
         yield served
 
 
@@ -117,8 +119,8 @@ def compete(races: Sequence[Race], rounds: int) -> int:
                 say(f"round {number + 1}/{rounds}: {race.title}: {entrant.name}", end="\r")
                 try:
                     entrant.run(race.load)
-                except Missing as program:
-                    say(f"left out: {entrant.name}: {program} is not installed")
+                except Missing as missing:
+                    say(f"left out: {entrant.name}: {missing}")
                     race.entrants.remove(entrant)
                 except RuntimeError as error:
                     say(f"failed: {race.title}: {entrant.name}: {error}")

@@ -25,6 +25,7 @@ from mpio.model.address import Portal
 NAME_PREFIX = "iqn.2026-01.dev.mpio.peer"
 START_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 5.0
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 ALL_SBIN = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
 
@@ -44,9 +45,11 @@ class Peer:
     """A target process that ends with its context, however that is left.
 
     Attributes:
+        name: as people call it.
         portals: where it listens. target: the name of its first target. lun: the number of that one's first LUN.
     """
 
+    name: str
     portals: list[Portal]
     target: str
     lun = 1
@@ -90,6 +93,11 @@ class Peer:
         """Of the first LUN, one a portal."""
         return [self.url(path) for path in range(1, len(self.portals) + 1)]
 
+    def cpu_s(self) -> float:
+        """CPU time of the process so far, user and system, all threads (proc(5), stat)."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+
     def signal(self, number: int) -> None:
         """Send the process a signal."""
         os.kill(self.pid, number)
@@ -106,9 +114,11 @@ class Peer:
         """The end of what it said."""
         return self._log.read_text(errors="replace")[-500:] if self._log.exists() else ""
 
-    def _launch(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    def _launch(self, command: Sequence[str], *, environment: Mapping[str, str] | None = None,
+                stdout: int | None = None) -> subprocess.Popen[str]:
+        """Start the process; what it says goes to its log, standard output if not wanted elsewhere."""
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout or log, stderr=log,
                                              env=environment, text=True)
         return self._process
 
@@ -126,6 +136,7 @@ class Tgtd(Peer):
     Target 1 with LUN 1 exists from the start; `add_target` makes more.
     """
 
+    name = "tgtd"
     target = f"{NAME_PREFIX}:tgtd"
 
     def __init__(self, directory: Path, *, portals: int = 2, size: int = 64 << 20, block_size: int = 512,
@@ -143,7 +154,7 @@ class Tgtd(Peer):
         find("tgtd", "tgtadm")
         management = self._resources.enter_context(tempfile.TemporaryDirectory(prefix="mpio-tgtd-"))
         self._environment = tgt.tgtd_environment(Path(management))
-        self._launch(tgt.tgtd_command(self.portals[0]), self._environment)
+        self._launch(tgt.tgtd_command(self.portals[0]), environment=self._environment)
         show = ["--mode", "portal", "--op", "show"]
         self._wait(lambda: self._run(show).returncode == 0)
         for order in tgt.portal_orders(self.portals[1:]):
@@ -193,6 +204,7 @@ class Tgtd(Peer):
 class Istgt(Peer):
     """The user-space target that came from FreeBSD: one LUN, number 0, in a file."""
 
+    name = "istgt"
     target = f"{NAME_PREFIX}:istgt"
     lun = 0
 
@@ -263,6 +275,7 @@ class Istgt(Peer):
 class MpioTarget(Peer):
     """Our own target: LUNs as its command line takes them, such as `1=ram:64MiB`; a portal for each group tag."""
 
+    name = "mpio target"
     target = f"{NAME_PREFIX}:mpio"
 
     def __init__(self, directory: Path, *luns: str, groups: Sequence[int] = (1, 1),
@@ -278,7 +291,7 @@ class MpioTarget(Peer):
             command += ["--portal", f"127.0.0.1:0,{group}"]
         for lun in self._luns:
             command += ["--lun", lun]
-        process = self._launch(command)
+        process = self._launch(command, stdout=subprocess.PIPE)
         assert process.stdout is not None
         word, _, details = process.stdout.readline().partition(" ")
         if word != "ready":

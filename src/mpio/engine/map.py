@@ -14,7 +14,7 @@ that knows the time: a completion carries none.
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mpio.engine.damping import Damping
 from mpio.engine.fencing import Action, Fence
@@ -314,14 +314,15 @@ class MultipathMap:
 
     def _task_done(self, task: Task) -> None:
         """A request's command has ended. Called by the transport."""
-        assert isinstance(task, Request)
+        if TYPE_CHECKING:
+            assert isinstance(task, Request)  # the map submits nothing else
         path = task.path
         assert path is not None, "a command ended twice"
         task.path = None
         length = task.length
         path.in_flight -= 1
         path.in_flight_bytes -= length
-        if task.outcome != _COMPLETED or task.status or task.residual:
+        if task.outcome is not _COMPLETED or task.status or task.residual:
             self._queued_bytes += length or REQUEST_BYTES_MIN
             self._ended.append((task, path))
             self._stir()

@@ -71,6 +71,9 @@ class ServiceTime:
     def choose(self, paths: Sequence[Path], length: int) -> Path | None:  # noqa: ARG002 - the same for every path
         """Least `in_flight_bytes`, then least `in_flight`."""
         count = len(paths)
+        if count == 1:  # no choice
+            path = paths[0]
+            return path if path.in_flight < path.depth else None
         first = self._first = (self._first + 1) % count if count else 0
         best: Path | None = None
         best_bytes = 0

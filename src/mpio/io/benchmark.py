@@ -84,6 +84,7 @@ class _Run:
             offsets = [index * load.block_bytes for index in range(count)]
         self.next_offset = itertools.cycle(offsets).__next__
         kinds = [rng.random() < load.read_fraction for _ in range(4096)]
+        self.reads_only = load.read_fraction >= 1
         self.next_is_read = itertools.cycle(kinds).__next__
 
     def slot_ended(self) -> None:
@@ -107,7 +108,7 @@ class _Slot:
     def start(self, now: int) -> None:
         run = self.run
         self.started_ns = now
-        if run.next_is_read():
+        if run.reads_only or run.next_is_read():
             run.disk.map.submit_read(run.next_offset(), self.buffer, self.callback, now)
         else:
             run.disk.map.submit_write(run.next_offset(), self.data, self.callback, now)

@@ -120,7 +120,9 @@ class InitiatorTasks:
                 self.deadline_ns = deadline
         else:
             task.deadline_ns = 0
-        if self._waiting or not self.may_start or not self._window_open():
+        if self._waiting or not self.may_start or not (  # `_window_open`
+            self._max_cmd_sn - self.cmd_sn & SERIAL_MASK < SERIAL_HALF and len(self.outstanding) < self._cmds_max
+        ):
             self._waiting.append(task)
         else:
             self._send_command(task)
@@ -227,8 +229,11 @@ class InitiatorTasks:
         """Take a PDU. `data` is None if the data segment of a Data-In has landed in the task's buffer already."""
         (opcode, flags, _, status, lengths, _, itt, _, stat_sn, exp_cmd_sn, max_cmd_sn, data_sn, offset,
          residual) = header
-        if max_cmd_sn != self._max_cmd_sn:
-            self._update_window(exp_cmd_sn, max_cmd_sn)
+        if max_cmd_sn != self._max_cmd_sn and (  # as `_update_window`: nearly every PDU opens the window by one
+            max_cmd_sn - exp_cmd_sn + 1 & SERIAL_MASK < SERIAL_HALF
+            and max_cmd_sn - self._max_cmd_sn & SERIAL_MASK < SERIAL_HALF
+        ):
+            self._max_cmd_sn = max_cmd_sn
         if opcode != _DATA_IN:
             if opcode == _SCSI_RESPONSE:
                 self._on_scsi_response(header, data)
@@ -253,7 +258,13 @@ class InitiatorTasks:
             self.exp_stat_sn = stat_sn + 1 & SERIAL_MASK
             if status or flags & _RESIDUAL or end != len(buffer):
                 self._set_result(task, flags, status, residual)
-            self.end_task(task, _COMPLETED)
+            if self._data_sn or self.overdue:
+                self.end_task(task, _COMPLETED)
+                return
+            del self.outstanding[itt]
+            task.outcome = _COMPLETED
+            task.sent = True
+            task.on_done(task)
 
     def landing(self, header: Fields) -> memoryview | None:
         """Where the data segment of a PDU that has begun to arrive may go: a Data-In right into the task's buffer."""

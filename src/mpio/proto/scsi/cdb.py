@@ -80,11 +80,15 @@ def _medium(op10: int, op16: int, lba: int, blocks: int, flags: int) -> bytes:
 
 def read(lba: int, blocks: int, *, fua: bool = False) -> bytes:
     """READ(10) or (16)."""
+    if blocks <= _BLOCKS_10_MAX and lba <= _LBA_10_MAX and not fua:  # once per I/O, so without a further call
+        return _FORM_10.pack(0x28, 0, lba, 0, blocks, 0)
     return _medium(0x28, 0x88, lba, blocks, FUA if fua else 0)
 
 
 def write(lba: int, blocks: int, *, fua: bool = False) -> bytes:
     """WRITE(10) or (16)."""
+    if blocks <= _BLOCKS_10_MAX and lba <= _LBA_10_MAX and not fua:
+        return _FORM_10.pack(0x2A, 0, lba, 0, blocks, 0)
     return _medium(0x2A, 0x8A, lba, blocks, FUA if fua else 0)
 
 
