@@ -97,12 +97,13 @@ def targets(directory: Path) -> Iterator[dict[str, Peer]]:
     """Every target that is installed, each on a file of its own."""
     with contextlib.ExitStack() as stack:
         served = {}
-        for kind in (Tgtd, Istgt, MpioTarget):
-            image = directory / f"{kind.__name__}.img"
+        images = [directory / f"{number}.img" for number in range(3)]
+        all_targets: list[Peer] = [Tgtd(directory, image=images[0]), Istgt(directory, image=images[1]),
+                                   MpioTarget(directory, f"1=file:{images[2]}")]  # fmt: skip
+        for target, image in zip(all_targets, images, strict=True):
             with image.open("wb") as file:  # written, not sparse: reading holes is not reading
                 for _ in range(IMAGE_BYTES >> 20):
                     file.write(bytes(range(256)) * 4096)
-            target = MpioTarget(directory, f"1=file:{image}") if kind is MpioTarget else kind(directory, image=image)
             try:
                 served[target.name] = stack.enter_context(target)
             except Missing as missing:
