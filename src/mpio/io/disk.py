@@ -247,8 +247,8 @@ def open_map(
         rng: for ISIDs, initial sequence numbers, challenges and jitter.
 
     Raises:
-        InputError: for a bad URL or a wrong number of paths. Opening raises MpioError if no path can be had, or if
-            one leads to another LU than the others.
+        InputError: for a bad URL, a wrong number of paths, or settings that do not go together.
+            Opening raises MpioError if no path can be had, or if one leads to another LU than the others.
     """
     addresses = []
     for number, target in enumerate(targets, start=1):
@@ -258,11 +258,14 @@ def open_map(
             raise InputError(f"path {number}", str(error)) from None
     if not 1 <= len(addresses) <= PATHS_MAX:
         raise InputError("paths", f"expected 1 to {PATHS_MAX} target addresses, found {len(addresses)}")
-    return Disk(
-        addresses,
-        settings,
-        journal if journal is not None else Journal(),
-        name=name or settings.alias or "disk",
-        clock=clock,
-        rng=rng if rng is not None else random.Random(secrets.randbits(128)),
-    )
+    try:
+        return Disk(
+            addresses,
+            settings,
+            journal if journal is not None else Journal(),
+            name=name or settings.alias or "disk",
+            clock=clock,
+            rng=rng if rng is not None else random.Random(secrets.randbits(128)),
+        )
+    except ValueError as error:  # settings that do not go together
+        raise InputError("settings", str(error)) from None
