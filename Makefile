@@ -3,7 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help drill test lint types bench soak clean setup setup-dev debian
+.PHONY: help drill test lint types bench fuzz soak clean setup setup-dev debian
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,10 @@ types: setup-dev ## mypy, strict
 
 bench: setup-dev debian ## compare with libiscsi, QEMU, tgtd and istgt in one run
 	$(BIN)/python -m bench.run
+
+fuzz: setup-dev ## a minute of coverage-guided fuzzing for each harness (atheris)
+	$(BIN)/pip install --quiet --disable-pip-version-check atheris
+	for harness in fuzz/fuzz_*.py; do $(BIN)/python $$harness -max_total_time=60 || exit 1; done
 
 soak: setup ## 20 drills in a row, then ten minutes at full load without a false failover
 	$(BIN)/mpio drill load --runs 20 --out drills
