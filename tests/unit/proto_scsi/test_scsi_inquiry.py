@@ -176,3 +176,18 @@ def test_wwid_of_tgt() -> None:
 def test_wwid_of_the_serial_number() -> None:
     assert wwid.from_serial("QEMU", "QEMU HARDDISK", "drive-1") == "SQEMU_QEMU_HARDDISK_drive-1"
     assert wwid.from_serial("QEMU", "QEMU HARDDISK", "") is None
+
+
+@pytest.mark.parametrize(
+    ("type_", "value"),
+    [
+        (DesignatorType.T10, bytes(16)),
+        (DesignatorType.T10, b" " * 16),
+        (DesignatorType.NAME, b"iqn."),
+        (DesignatorType.NAME, b"naa.\0\0\0\0"),
+    ],
+)
+def test_a_designator_that_says_nothing_names_no_lu(type_: DesignatorType, value: bytes) -> None:
+    """Else every LU with such a one would have the same name, and two could be joined under one map."""
+    empty = Designator(type_=type_, association=Association.LOGICAL_UNIT, code_set=1, value=value)
+    assert wwid.from_designators([empty]) is None

@@ -30,9 +30,9 @@ def _rank(designator: Designator) -> int:
     if designator.type_ == DesignatorType.EUI64:
         return _RANK_EUI64 if len(value) in _EUI64_BYTES else 0
     if designator.type_ == DesignatorType.NAME:
-        return _RANK_NAME if value[:4] in _NAME_PREFIXES else 0
+        return _RANK_NAME if value[:4] in _NAME_PREFIXES and value[4:].partition(b"\0")[0] else 0
     if designator.type_ == DesignatorType.T10:
-        return _RANK_T10 if len(value) >= 8 else 0
+        return _RANK_T10 if len(value) >= 8 and value.strip(b"\0 ") else 0
     return 0
 
 
