@@ -69,7 +69,7 @@ class _Run:
         self.disk = disk
         self.load = load
         self.clock = time.monotonic_ns
-        self.samples: "array[int]" = array("q")
+        self.samples: array[int] = array("q")
         self.errors = 0
         self.first_error: MapIoError | None = None
         self.end_ns = 0

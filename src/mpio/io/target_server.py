@@ -15,8 +15,8 @@ from mpio.io import net
 from mpio.io.channel import Channel
 from mpio.model.address import Portal
 from mpio.proto.iscsi.target import TargetConnection
-from mpio.proto.iscsi.target_state import ConnectionEnded, TargetEvent
 from mpio.proto.iscsi.target_login import LoginAcceptor, TargetParams
+from mpio.proto.iscsi.target_state import ConnectionEnded, TargetEvent
 
 CONNECTIONS_MAX = 256  # at a time; more are accepted and closed at once, so that the backlog does not fill
 

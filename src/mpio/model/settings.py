@@ -5,11 +5,15 @@ has no such setting, the comment says so. Sources: open-iscsi etc/iscsid.conf an
 and multipath-tools libmultipath/defaults.h.
 """
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from types import NoneType
+from typing import Literal, get_args, get_origin
+
+from mpio.units import NS_PER_S, parse_duration
 
 GroupingPolicy = Literal["failover", "multibus", "group_by_prio", "group_by_serial", "group_by_node_name"]
 Selector = Literal["round-robin", "queue-length", "service-time"]
@@ -104,8 +108,8 @@ class Settings:
     queue_bytes_max: int = 1 << 30  # bound of all queued requests of the map
 
     def __post_init__(self) -> None:
-        for item in dataclasses.fields(self):
-            _check(item.name, getattr(self, item.name))
+        for name in _TYPES:
+            _check(name, getattr(self, name))
         if (self.noop_out_interval == 0) != (self.noop_out_timeout == 0):
             raise ValueError("noop_out_interval and noop_out_timeout: either both are 0 or none is")
         if self.first_burst_length > self.max_burst_length:
@@ -139,6 +143,60 @@ _DATA_SEGMENT_RANGE = (512, 2**24 - 1)
 _DATA_LENGTHS = {"first_burst_length", "max_burst_length", "max_recv_data_segment_length"}
 
 
+def _types(annotation: object) -> tuple[type, ...]:
+    """The Python types of what a field's annotation allows."""
+    if get_origin(annotation) is tuple:
+        return (tuple,)
+    if get_origin(annotation) is Literal:
+        return tuple({type(word) for word in get_args(annotation)})
+    if parts := get_args(annotation):
+        return tuple(kind for part in parts for kind in _types(part))
+    assert isinstance(annotation, type)
+    return (int, float) if annotation is float else (annotation,)
+
+
+_TYPES: Mapping[str, tuple[type, ...]] = {item.name: _types(item.type) for item in dataclasses.fields(Settings)}
+_TYPE_WORDS = {bool: "yes or no", int: "a number", float: "a number", str: "text", tuple: "a list of names",
+               NoneType: "off"}
+
+
+def _check_type(name: str, value: object) -> None:
+    expected = _TYPES[name]
+    if not isinstance(value, expected) or (isinstance(value, bool) and bool not in expected):
+        words = dict.fromkeys(_TYPE_WORDS[kind] for kind in expected)
+        found = "" if "password" in name else f", found {value!r}"
+        raise ValueError(f"{name}: expected {' or '.join(words)}{found}")
+
+
+def parse_setting(name: str, text: str) -> object:
+    """The value of a setting from text: as in the files it comes from, or a duration with its unit. Raises ValueError.
+
+    Only the form is checked here; `Settings` checks the value.
+    """
+    if name not in _TYPES:
+        raise ValueError(f"{name}: there is no such setting")
+    expected = _TYPES[name]
+    if NoneType in expected and text == "off":
+        return None
+    if bool in expected and text.lower() in _BOOLEANS:
+        return _BOOLEANS[text.lower()]
+    if tuple in expected:
+        return tuple(text.split(","))
+    for convert in (int, float):
+        if convert in expected:
+            with contextlib.suppress(ValueError):
+                return convert(text)
+    if str not in expected and float in expected:
+        try:
+            return parse_duration(text) / NS_PER_S
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    return text
+
+
+_BOOLEANS = {"yes": True, "true": True, "no": False, "false": False}
+
+
 def _check(name: str, value: object) -> None:
     if name in _CHOICES:
         if value not in _CHOICES[name]:
@@ -149,7 +207,9 @@ def _check(name: str, value: object) -> None:
     elif name == "failback":
         if value not in ("immediate", "manual", "followover") and not _is_seconds(value):
             raise ValueError(f"failback: expected immediate, manual, followover or seconds; found {value!r}")
-    elif name in _DATA_LENGTHS:
+        return
+    _check_type(name, value)
+    if name in _DATA_LENGTHS:
         low, high = _DATA_SEGMENT_RANGE
         if not isinstance(value, int) or not low <= value <= high:
             raise ValueError(f"{name}: expected {low} to {high} bytes, found {value!r}")
