@@ -9,7 +9,7 @@ import click
 
 from mpio.errors import InputError
 from mpio.model.address import Portal, TargetAddress
-from mpio.model.settings import PROFILES, Settings, profile
+from mpio.model.settings import PROFILES, Settings, parse_setting, profile
 from mpio.units import parse_duration, parse_size
 
 SECRET_FILE_MAX_BYTES = 4096
@@ -41,22 +41,7 @@ def _setting(text: str) -> tuple[str, object]:
     name, equals, value = text.partition("=")
     if not equals:
         raise ValueError(f"expected NAME=VALUE, found {text!r}")
-    return name.strip(), _setting_value(value.strip())
-
-
-def _setting_value(text: str) -> object:
-    if text in ("yes", "true", "Yes"):
-        return True
-    if text in ("no", "false", "No"):
-        return False
-    if text == "off":
-        return None
-    for convert in (int, float):
-        try:
-            return convert(text)
-        except ValueError:
-            continue
-    return text
+    return name.strip(), parse_setting(name.strip(), value.strip())
 
 
 SETTING = _Parsed("name=value", _setting)

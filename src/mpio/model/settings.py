@@ -31,7 +31,9 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "header_digest": get_args(DigestPolicy),
     "data_digest": get_args(DigestPolicy),
 }
+_CHAP_ALGORITHMS = ("SHA3-256", "SHA256", "SHA1", "MD5")
 _SECONDS_MAX = 86_400 * 7
+_INTEGER_MAX = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class Settings:
     password: str | None = field(default=None, repr=False)
     username_in: str | None = None
     password_in: str | None = field(default=None, repr=False)
-    chap_algs: tuple[str, ...] = ("SHA3-256", "SHA256", "SHA1", "MD5")
+    chap_algs: tuple[str, ...] = _CHAP_ALGORITHMS
     discovery_username: str | None = None
     discovery_password: str | None = field(default=None, repr=False)
     initiator_name: str = "iqn.2026-01.dev.mpio:initiator"
@@ -164,7 +166,7 @@ def _check_type(name: str, value: object) -> None:
     expected = _TYPES[name]
     if not isinstance(value, expected) or (isinstance(value, bool) and bool not in expected):
         words = dict.fromkeys(_TYPE_WORDS[kind] for kind in expected)
-        found = "" if "password" in name else f", found {value!r}"
+        found = "" if "password" in name else f", found {value!r:.60}"
         raise ValueError(f"{name}: expected {' or '.join(words)}{found}")
 
 
@@ -182,8 +184,8 @@ def parse_setting(name: str, text: str) -> object:
         return _BOOLEANS[text.lower()]
     if tuple in expected:
         return tuple(text.split(","))
-    for convert in (int, float):
-        if convert in expected:
+    for kind, convert in ((int, int), (int, _from_hexadecimal), (float, float)):
+        if kind in expected:
             with contextlib.suppress(ValueError):
                 return convert(text)
     if str not in expected and float in expected:
@@ -192,6 +194,12 @@ def parse_setting(name: str, text: str) -> object:
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
     return text
+
+
+def _from_hexadecimal(text: str) -> int:
+    if not text.startswith("0x"):
+        raise ValueError(text)
+    return int(text, 16)
 
 
 _BOOLEANS = {"yes": True, "true": True, "no": False, "false": False}
@@ -209,22 +217,26 @@ def _check(name: str, value: object) -> None:
             raise ValueError(f"failback: expected immediate, manual, followover or seconds; found {value!r}")
         return
     _check_type(name, value)
-    if name in _DATA_LENGTHS:
+    if isinstance(value, tuple):
+        if not value or not set(value) <= set(_CHAP_ALGORITHMS):
+            raise ValueError(f"{name}: expected some of {', '.join(_CHAP_ALGORITHMS)}; found {value!r:.60}")
+    elif name in _DATA_LENGTHS:
         low, high = _DATA_SEGMENT_RANGE
         if not isinstance(value, int) or not low <= value <= high:
             raise ValueError(f"{name}: expected {low} to {high} bytes, found {value!r}")
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        if not math.isfinite(value) or (value < 0 and name != "replacement_timeout"):
-            raise ValueError(f"{name}: expected a number from 0, found {value!r}")
-        if isinstance(value, float) and value > _SECONDS_MAX:
-            raise ValueError(f"{name}: expected at most {_SECONDS_MAX} s, found {value!r}")
+        if value != value or (value < 0 and name != "replacement_timeout"):
+            raise ValueError(f"{name}: expected a number from 0, found {value!r:.60}")
+        if float in _TYPES[name] and not -math.inf < value <= _SECONDS_MAX:
+            raise ValueError(f"{name}: expected at most {_SECONDS_MAX} s, found {value!r:.60}")
+        if value > _INTEGER_MAX:
+            raise ValueError(f"{name}: expected at most {_INTEGER_MAX}, found {value!r:.60}")
         if name in _POSITIVE and value <= 0:
             raise ValueError(f"{name}: expected more than 0, found {value!r}")
 
 
 def _is_seconds(value: object) -> bool:
-    return (isinstance(value, int | float) and not isinstance(value, bool)
-            and math.isfinite(value) and 0 <= value <= _SECONDS_MAX)
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _SECONDS_MAX
 
 
 LINUX = Settings(path_grouping_policy="failover", failback="manual")
