@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import platform
+import re
+import secrets
 import signal
 import sys
 import time
@@ -15,6 +18,7 @@ from mpio.proto.iscsi.chap import ChapConfig
 from mpio.proto.iscsi.target_login import TargetParams
 from mpio.target import faults
 from mpio.target.node import Access, TargetNode
+from mpio.target.state import derive_naa
 from mpio.target.store import BlockStore, RamStore
 from mpio.units import parse_size
 
@@ -30,7 +34,7 @@ _CHAP_FILE_MAX_BYTES = 4096
 @click.option("--name", default=DEFAULT_NAME, show_default=True, metavar="IQN", help="The target's iSCSI name.")
 @click.option("--lun", "luns", multiple=True, required=True, metavar="N=ram:SIZE|N=file:PATH",
               help="A LUN in RAM, or on a file or block device. Add ',bs=4096' for the block size, ',ro' for "
-              "read-only, ',size=1GiB' to make a sparse file of that size. May be repeated.")
+              "read-only, ',size=1GiB' to make a sparse file of that size, ',wwid=6…' to name it. May be repeated.")
 @click.option("--chap", type=click.Path(path_type=Path), metavar="FILE",
               help="Ask for CHAP: first line 'user secret'; a second one is the target's own, for mutual CHAP.")
 @click.option("--allow", "initiators", multiple=True, metavar="IQN",
@@ -110,31 +114,50 @@ def _add_lun(node: TargetNode, text: str, plant: str | None) -> None:
     number, equals, rest = text.partition("=")
     kind, colon, rest = rest.partition(":")
     what, *extras = rest.split(",")
-    if not equals or not colon or not number.isdigit() or not what or kind not in ("ram", "file"):
+    if not equals or not colon or not _is_number(number) or not what or kind not in ("ram", "file"):
         raise InputError("--lun", f"expected N=ram:SIZE or N=file:PATH, found {text!r}")
     options = dict(extra.partition("=")[::2] for extra in extras)
-    unknown = set(options) - {"bs", "ro", "size"}
+    unknown = set(options) - {"bs", "ro", "size", "wwid"}
     if unknown:
-        raise InputError("--lun", f"expected bs=, size= or ro after the comma, found {', '.join(sorted(unknown))!r}")
+        raise InputError("--lun", f"expected bs=, size=, wwid= or ro after the comma, found {min(unknown)!r}")
+    block_size = options.get("bs", "512")
+    if not _is_number(block_size):
+        raise InputError("--lun", f"expected a block size of 512 or 4096 bytes, found {block_size!r}")
     try:
         read_only = "ro" in options
         if kind == "ram":
             store: BlockStore = RamStore(parse_size(what))
+            identity = secrets.token_hex(16)
         else:
             from mpio.io.file_store import FileStore
 
             size = parse_size(options["size"]) if "size" in options else None
             store = FileStore(Path(what), size_bytes=size, read_only=read_only)
+            identity = f"{platform.node()}\0{Path(what).resolve()}"
         if plant is not None:
             store = _planted(store, plant)
-        node.add_lun(int(number), store, block_size=int(options.get("bs", "512")), read_only=read_only)
+        # Two targets of one name are easily started; what differs must not look like one disk to an initiator
+        naa = _parse_wwid(options["wwid"]) if "wwid" in options else derive_naa(node.name, int(number), identity)
+        node.add_lun(int(number), store, block_size=int(block_size), naa=naa, read_only=read_only)
     except (ValueError, OSError) as error:
         raise InputError(f"--lun {text}", getattr(error, "strerror", None) or str(error)) from None
 
 
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 10
+
+
+def _parse_wwid(text: str) -> bytes:
+    """An NAA-6 name in hexadecimal, with or without the 3 that multipath puts before it."""
+    digits = text[1:] if len(text) == 33 and text[0] == "3" else text
+    if re.fullmatch("6[0-9a-fA-F]{31}", digits) is None:
+        raise ValueError(f"expected a WWID of 32 hexadecimal digits that begins with 6, found {text[:40]!r}")
+    return bytes.fromhex(digits)
+
+
 def _planted(store: BlockStore, plant: str) -> BlockStore:
     kind, _, count = plant.partition(":")
-    if kind not in _PLANTS or not count.isdigit():
+    if kind not in _PLANTS or not _is_number(count):
         raise InputError("--plant", f"expected one of {', '.join(_PLANTS)} and the number of a write, found {plant!r}")
     return _PLANTS[kind](store, int(count))
 

@@ -47,9 +47,10 @@ class Device:
     abort: Callable[["UnitState", Sequence[NexusKey]], None]
 
 
-def derive_naa(target_name: str, number: int) -> bytes:
-    """A 16-byte NAA-6 name that stays the same for a target name and LUN."""
-    return _NAA_HEAD + hashlib.sha256(f"{target_name}\0{number}".encode()).digest()[:12]
+def derive_naa(target_name: str, number: int, store: str = "") -> bytes:
+    """A 16-byte NAA-6 name that stays the same for a target name, LUN and, where it is told, store."""
+    parts = [target_name, str(number), *([store] if store else [])]
+    return _NAA_HEAD + hashlib.sha256("\0".join(parts).encode()).digest()[:12]
 
 
 class UnitState:
