@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import json
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -108,7 +109,7 @@ def _run_all(
         request = DrillRequest(
             scenario=scenario, out=new_run_path(out, scenario.about.name, datetime.now(UTC)),
             urls=[f"iscsi://{a.portal}/{a.target_name}/{a.lun}" for a in addresses],
-            scratch=scratch, yes=yes, seed=seed, command=["mpio", *sys.argv[1:]],
+            scratch=scratch, yes=yes, seed=seed, command=["mpio", *map(_without_secret, sys.argv[1:])],
         )
         result = asyncio.run(_drill(request, quiet=quiet))
         report = write_report(result.directory)
@@ -185,6 +186,12 @@ def _scratch(text: str | None) -> tuple[int, int] | None:
         return parse_size(offset), parse_size(length)
     except ValueError as error:
         raise InputError("--scratch", str(error)) from None
+
+
+def _without_secret(argument: str) -> str:
+    """An argument as it may be written into a run directory."""
+    argument = re.sub("^(iscsi://[^%/]*)%[^/]*@", r"\1@", argument)
+    return re.sub(r"(password(_in)?=).*", r"\1…", argument, flags=re.DOTALL)
 
 
 def _print_scenarios() -> None:

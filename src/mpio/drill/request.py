@@ -58,7 +58,9 @@ def effective_scenario(request: DrillRequest) -> Scenario:
     paths = len(request.urls) or scenario.path_count
     for number, step in enumerate(scenario.steps, start=1):
         if step.path != "all" and max(step.path) > paths:
-            raise InputError("scenario", f"step {number} is about path {max(step.path)}, and there are {paths} paths")
+            there_are = "there is 1 path" if paths == 1 else f"there are {paths} paths"
+            raise InputError("scenario", f"step {number} is about path {max(step.path)}, and {there_are}; "
+                                         "each URL is a path, and each --portal one more")
     if request.urls:
         paths_spec = dataclasses.replace(scenario.paths, urls=tuple(request.urls))
         scenario = dataclasses.replace(scenario, paths=paths_spec)

@@ -186,7 +186,13 @@ class _Drill:
             addresses or [TargetAddress(Portal("", 0), TARGET_NAME, LUN)] * scenario.path_count,
             fabric.portals, strict=True)]
         disk = self._world.disk(addresses, scenario.settings, self._journal, self._rng("disk"))
-        self._disk = await stack.enter_async_context(disk)
+        try:
+            self._disk = await stack.enter_async_context(disk)
+        except MpioError as error:
+            # Portals are known to people as they gave them, not as the wires present them
+            for wire, address in zip(fabric.portals, self._addresses, strict=False):
+                error.args = (str(error).replace(str(wire), str(address.portal)),)
+            raise
         self._steps = Steps(scenario, fabric, self._target, self._watch, self._journal, self._clock)
         stack.push_async_callback(self._steps.heal_all)  # before the disk is closed, so that it can log out
         self._sampler = Sampler(self._disk, self._sample)

@@ -129,7 +129,7 @@ class _Slot:
 
 async def run_load(disk: Disk, load: Load) -> LoadResult:
     """Run the load on an open disk. Raises InputError if its shape doesn't fit the disk."""
-    if load.block_bytes % disk.block_size or load.block_bytes > disk.size_bytes:
+    if load.block_bytes % disk.block_size or not 0 < load.block_bytes <= disk.size_bytes:
         raise InputError(
             "block size",
             f"expected a multiple of {disk.block_size} and at most {disk.size_bytes} bytes, found {load.block_bytes}",

@@ -219,6 +219,9 @@ async def open_session(
                 session = Session(params, settings, clock, journal, name, after)
                 try:
                     event = await session._log_in(route, timeout_s)  # noqa: SLF001 - the other half of the class
+                except ConnectionLost as error:
+                    session.close("login given up")
+                    raise ConnectionLost(f"login at {route.portal} failed: {error}") from None
                 except BaseException:
                     session.close("login given up")
                     raise

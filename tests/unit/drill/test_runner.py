@@ -281,7 +281,7 @@ def test_a_scratch_region_is_all_that_is_written(tmp_path: Path) -> None:
     ({"urls": URLS, "scratch": (0, 65536)}, "will be overwritten"),
     ({"scratch": (0, 65536), "yes": True}, "is for existing targets"),
     ({"urls": ["nonsense"]}, "path 1: expected iscsi://"),
-    ({"urls": URLS[:1], "text": ONE_CUT.replace("path = 1", "path = 2")}, "step 1 is about path 2, and there are 1"),
+    ({"urls": URLS[:1], "text": ONE_CUT.replace("path = 1", "path = 2")}, "step 1 is about path 2, and there is 1"),
     ({"urls": URLS, "text": "[[step]]\naction = 'target'\n"}, "acts on the built-in target's process"),
     ({"urls": URLS, "scratch": (0, 1 << 30), "yes": True}, "expected a region within the LU of 1048576 bytes"),
     ({"text": "[workload]\nregion = '2MiB'\n"}, "expected a region within the LU"),

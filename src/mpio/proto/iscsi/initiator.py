@@ -171,7 +171,8 @@ class InitiatorConnection:
         try:
             self._receiver.receive_done(count)
         except RemoteProtocolError as error:
-            self._lose(str(error))
+            is_strange = self.state is ConnectionState.LOGIN
+            self._lose(f"it does not answer as an iSCSI target does: {error}" if is_strange else str(error))
         self._tasks.send_waiting()
         if self._draining and not self._tasks.outstanding:
             self._begin_logout(now)
