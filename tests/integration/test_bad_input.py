@@ -1,10 +1,8 @@
 """The command line as a stranger would use it: whatever is wrong, one clear line, the right exit code, and an end."""
 
 import contextlib
-import os
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,24 +26,13 @@ def complaint(done: Done, code: int) -> str:
     assert done.err.count("\n") == 1, done.err
     assert "Traceback" not in done.out
     assert len(done.err) < 500
+    assert done.left == []
     return done.err
 
 
 def run(*arguments: object, code: int = USAGE, **options: str) -> str:
     """Run a command that must fail soon, and leave no process behind. Returns what it says."""
-    marker = f"{os.getpid()}-{time.monotonic_ns()}"  # every child inherits it
-    done = mpio(*arguments, timeout_s=LIMIT_S, environment={"MPIO_TEST_MARKER": marker, **options})
-    assert _processes_with(marker) == []
-    return complaint(done, code)
-
-
-def _processes_with(marker: str) -> list[str]:
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if marker.encode() in (process / "environ").read_bytes():
-                found.append((process / "cmdline").read_text())
-    return found
+    return complaint(mpio(*arguments, timeout_s=LIMIT_S, environment=options), code)
 
 
 # --- portals that are none
@@ -208,6 +195,12 @@ def test_secrets_do_not_get_into_the_run_directory(tmp_path: Path, one_step: Pat
         content = path.read_bytes() if path.is_file() else b""
         assert SECRET.encode() not in content, path
         assert b"the-other-secret-1" not in content, path
+
+
+def test_a_path_that_is_not_there_is_said(target: MpioTarget) -> None:
+    done = mpio("bench", target.url(), "--portal", f"127.0.0.1:{(port := closed_port())}", *QUIET)
+    assert f"without path 2, iscsi://127.0.0.1:{port}/" in complaint(done, OK)
+    assert "1 path(s)" in done.out
 
 
 def test_writing_needs_a_yes(target: MpioTarget, one_step: Path, tmp_path: Path) -> None:

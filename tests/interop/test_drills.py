@@ -24,6 +24,7 @@ def shortened(name: str, directory: Path) -> Path:
 def drill(*arguments: object, out: Path) -> dict[str, object]:
     done = mpio("drill", *arguments, "--out", out, "--json", "--quiet")
     assert done.code == 0, done.out + done.err
+    assert done.left == []
     verdict: dict[str, object] = json.loads(done.out)
     assert verdict["verdict"] == "pass"
     assert verdict["blocks"] == []

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from pathlib import Path
 
 import click
@@ -85,8 +86,11 @@ async def _run(
         seed=seed,
     )
     async with open_map(paths, settings) as disk:
+        down = [path for path in disk.status().paths if not path.connected]
+        for path in down:
+            print(f"mpio: without path {path.path_id}, {path.name}: {path.cause}", file=sys.stderr)
         result = await run_load(disk, load)
-        paths_used = len(paths)
+        paths_used = len(paths) - len(down)
     return {
         "version": 1,
         "mode": mode,
