@@ -35,7 +35,7 @@ def test_all_suites(target: MpioTarget) -> None:
     assert ran > 200
 
 
-@pytest.mark.parametrize("suites", ["[A-QS-Z]*", "Read*"])  # all but those that wait on purpose, and know no blocks
+@pytest.mark.parametrize("suites", ["[OPUVW]*", "Read*"])  # Orwrite, Prefetch, Unmap, Verify, Write
 def test_suites_about_blocks_with_blocks_of_4_kib(target: MpioTarget, suites: str) -> None:
     ran, failed, said = run(f"ALL.{suites}", target.url(lun=2))
     assert failed == 0, said
