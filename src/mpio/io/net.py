@@ -17,9 +17,23 @@ def tune(sock: socket.socket) -> None:
 
 
 async def connect(
-    portal: Portal, timeout_s: float, *, source: str | None = None, interface: str | None = None
+    portal: Portal,
+    timeout_s: float,
+    *,
+    source: str | None = None,
+    interface: str | None = None,
+    window_bytes: int | None = None,
 ) -> socket.socket:
-    """Open a TCP connection, from a source address or through an interface if given. Raises ConnectFailed."""
+    """Open a TCP connection. Raises ConnectFailed.
+
+    Args:
+        portal: where to.
+        timeout_s: for the name look-up and the connect together.
+        source: local address to go out by.
+        interface: network interface to go out by.
+        window_bytes: receive buffer. A fixed one of some 256 KiB keeps what is on its way in the CPU's caches, where
+            the kernel's own choice grows to megabytes; on a long fat link it would be too small.
+    """
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(timeout_s):
@@ -27,6 +41,8 @@ async def connect(
             sock = socket.socket(family, kind, protocol)
             try:
                 tune(sock)
+                if window_bytes:  # before connecting: the window scale is settled there
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window_bytes)
                 if interface:
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
                 if source:

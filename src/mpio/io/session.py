@@ -77,7 +77,10 @@ class Session:
         return self.connection.negotiated
 
     async def _log_in(self, route: Route, timeout_s: float) -> ev.ConnectionEvent:
-        sock = await net.connect(route.portal, timeout_s, source=route.source, interface=route.interface)
+        sock = await net.connect(
+            route.portal, timeout_s, source=route.source, interface=route.interface,
+            window_bytes=self._settings.tcp_window_size,
+        )
         self._portal = route.portal
         self._channel = Channel(
             sock, self.connection, self._clock, self._on_event, self._after, self.connection.owed_bytes
