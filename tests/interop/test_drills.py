@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.command import mpio
-from tests.peers import Istgt, find
+from tests.peers import Istgt, Tgtd, find
 
 pytestmark = pytest.mark.interop
 
@@ -16,8 +16,9 @@ def shortened(name: str, directory: Path) -> Path:
     """A built-in scenario with pauses of a second at most and a small region."""
     text = (resources.files("mpio.drill") / "scenarios" / f"{name}.toml").read_text()
     text = re.sub(r'^(at|delay|duration) = "[^"]*"', r'\1 = "0.5s"', text, flags=re.MULTILINE)
+    text = re.sub(r"^\[workload\]\n(?:\w.*\n)*", "", text, flags=re.MULTILINE)
     path = directory / f"{name}.toml"
-    path.write_text(f'{text}\n[workload]\nregion = "4MiB"\n')
+    path.write_text(f'{text}\n[workload]\nregion = "4MiB"\nread_fraction = 0.1\n')
     return path
 
 
@@ -37,6 +38,12 @@ def test_tgtd(tmp_path: Path, name: str) -> None:
     verdict = drill(shortened(name, tmp_path), out=tmp_path / "out")
     assert isinstance(verdict["stalls"], list)
     assert len(verdict["stalls"]) == 2
+
+
+def test_no_old_write_lands_on_tgtd_after_a_fence(tmp_path: Path) -> None:
+    """What was on its way to the old session arrives after the new one was made: tgtd must have ended the old one."""
+    with Tgtd(tmp_path) as target:
+        drill(shortened("hold", tmp_path), *target.urls, "--scratch", "0+4MiB", "--yes", out=tmp_path / "out")
 
 
 def test_istgt(tmp_path: Path) -> None:

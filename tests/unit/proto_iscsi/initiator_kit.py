@@ -44,11 +44,13 @@ class Peer:
         [(login, _)] = self.sent()
         self.exp_cmd_sn = login.cmd_sn
         self.window = window
-        self.stat_sn = 0x7FFFFFFF  # on its way over the middle
+        self.stat_sn = 0x7FFFFFFE  # on its way over the middle
         self.header_digest = self.data_digest = False
         keys = ANSWER | answer
         if target is None:  # keys of data transfer are not negotiated for discovery
             keys = {key: keys[key] for key in ("HeaderDigest", "DataDigest", "MaxRecvDataSegmentLength")}
+        self.send(security_answer(login, self.status()))
+        [(login, _)] = self.sent()
         text = "".join(f"{key}={value}\0" for key, value in keys.items()).encode()
         self.send(pdu.login_response(0x87, login.lun[:6], 1, login.itt, self.status(), *self.numbers(), 0, len(text)),
                   text)
@@ -124,6 +126,13 @@ class Peer:
         """Move the clock and let the timer run."""
         self.now = now
         self.connection.handle_timer(now)
+
+
+def security_answer(login: RequestHeader, stat_sn: int = 0) -> bytes:
+    """A Login Response that goes on to the operational stage without authentication."""
+    text = b"AuthMethod=None\0"
+    return pdu.login_response(0x81, login.lun[:6], 0, login.itt, stat_sn, login.cmd_sn, login.cmd_sn, 0,
+                              len(text)) + text
 
 
 def split(wire: bytes) -> list[tuple[RequestHeader, bytes]]:

@@ -4,7 +4,20 @@ import itertools
 from collections.abc import Callable
 
 import pytest
-from tests.unit.proto_iscsi.initiator_kit import LUN, MS, SETTINGS, Done, Peer, S, no_data, params, read, split, write
+from tests.unit.proto_iscsi.initiator_kit import (
+    LUN,
+    MS,
+    SETTINGS,
+    Done,
+    Peer,
+    S,
+    no_data,
+    params,
+    read,
+    security_answer,
+    split,
+    write,
+)
 
 from mpio.errors import LocalProtocolError
 from mpio.model.address import Portal
@@ -97,13 +110,20 @@ def test_login_numbers_and_tags() -> None:
     connection = InitiatorConnection(params(initial_cmd_sn=0xFFFFFFFF))
     connection.start(0)
     [(login, text)] = split(b"".join(connection.data_to_send()))
-    assert (login.opcode, login.flags, login.cmd_sn) == (0x43, 0x87, 0xFFFFFFFF)
+    assert (login.opcode, login.flags, login.cmd_sn) == (0x43, 0x81, 0xFFFFFFFF)
     assert login.lun == b"\x80\0\0\0\0\1\0\0"
     assert login.itt != NO_TAG
     assert b"InitiatorName=iqn.2026-01.test:i\0" in text
     peer = Peer(initial_cmd_sn=0xFFFFFFFF)
     peer.submit(no_data())
     assert [h.cmd_sn for h, _ in peer.sent()] == [0xFFFFFFFF], "login does not use up its CmdSN"
+
+
+def in_operational_stage() -> InitiatorConnection:
+    connection = in_state(ConnectionState.LOGIN)
+    [(login, _)] = split(b"".join(connection.data_to_send()))
+    connection.receive(security_answer(login, 76), 0)
+    return connection
 
 
 def answer(connection: InitiatorConnection, flags: int, status: int = 0, text: bytes = b"", *, tsih: int = 1,
@@ -116,8 +136,8 @@ def answer(connection: InitiatorConnection, flags: int, status: int = 0, text: b
     connection.receive(bytes(header) + text + bytes(-len(text) % 4), 0)
 
 
-def test_login_in_two_rounds() -> None:
-    connection = in_state(ConnectionState.LOGIN)
+def test_login_in_three_rounds() -> None:
+    connection = in_operational_stage()
     answer(connection, 0x04, text=b"TargetPortalGroupTag=9\0MaxBurstLength=65536\0", stat_sn=77)
     assert connection.state is ConnectionState.LOGIN
     answer(connection, 0x87, stat_sn=78)
@@ -148,7 +168,7 @@ def test_login_redirected() -> None:
     "wrong", [{"itt": 99}, {"version": 1}, {"flags": 0x83}, {"text": b"no equals sign\0"}, {"tsih": 0}]
 )
 def test_wrong_login_response(wrong: dict[str, int]) -> None:
-    connection = in_state(ConnectionState.LOGIN)
+    connection = in_operational_stage()
     answer(connection, **({"flags": 0x87} | wrong))  # type: ignore[arg-type]
     assert isinstance(connection.next_event(), ev.Lost)
     assert connection.state is ConnectionState.ENDED

@@ -65,6 +65,14 @@ def initiator(configured: Settings, target: str | None = TARGET, segment_max: in
     return InitiatorLogin(params, segment_max)
 
 
+def past_security(configured: Settings) -> InitiatorLogin:
+    """An initiator without CHAP in the operational stage."""
+    login = initiator(configured)
+    assert login.request().flags == 0x81
+    login.receive(0x81, 0, 0, b"TargetPortalGroupTag=1\0AuthMethod=None\0")
+    return login
+
+
 def target(node: Node | None = None, segment_max: int = 8192, **changes: object) -> TargetLogin:
     node = node or Node()
     params = TargetParams(PORTAL, challenge_seed=SEED_T, **changes)  # type: ignore[arg-type]

@@ -117,7 +117,8 @@ class _Auth(Enum):
 class InitiatorLogin:
     """Initiator's login. Call `request()`, send it, give the answer to `receive()`, until `done` or `redirect`.
 
-    Without a user name it starts in the operational stage, and is through in one round with most targets.
+    It starts in the security stage, also without a user name and though the operational stage would save a round: tgt
+    ends the old session of the same name and ISID only then, and a lost nexus would not be fenced.
 
     Attributes:
         done: the full feature phase is reached, `result` holds.
@@ -135,15 +136,17 @@ class InitiatorLogin:
         else:
             self._username, self._password = settings.username, settings.password or ""
             self._username_in, self._password_in = settings.username_in, settings.password_in
-        self._stage = OPERATIONAL if self._username is None else SECURITY
+        if self._username is None:
+            self._password_in = None
+        self._stage = SECURITY
         self._auth = _Auth.METHOD
         self._algorithm = 0
         self._challenge = (0, b"")
         self._negotiator = Negotiator(_initiator_values(settings))
         self._incoming = TextAssembler()
         self._outgoing = TextSplitter(segment_max)
-        self._transit = False
-        self._next_stage = self._stage
+        self._transit = self._username is None
+        self._next_stage = OPERATIONAL
         self._more = False  # the request that was sent last had the C bit
         self._rounds = 0
         self._tsih = 0
@@ -177,11 +180,12 @@ class InitiatorLogin:
         if params.target_name is not None:
             pairs.append(("TargetName", params.target_name))
         pairs.append(("SessionType", "Discovery" if params.target_name is None else "Normal"))
-        if self._stage == SECURITY:
+        if self._username is None:
+            pairs.append(("AuthMethod", "None"))
+        else:
             # None is offered unless the target has to prove itself: one without CHAP is then still usable.
             pairs.append(("AuthMethod", "CHAP" if self._password_in else "CHAP,None"))
-            return pairs
-        return pairs + self._operational_keys()
+        return pairs
 
     def _operational_keys(self) -> Pairs:
         self._transit, self._next_stage = True, FULL_FEATURE
@@ -307,12 +311,15 @@ class InitiatorLogin:
     def _take_method(self, keys: dict[str, str]) -> Pairs:
         method = keys.get("AuthMethod")
         if method is None and not keys.keys() - {"TargetPortalGroupTag", "TargetAlias"}:
+            self._transit = self._username is None
             return []  # the target has not answered yet and may do so in its next response
         if method == "None" and not self._password_in:
             self._auth = _Auth.PROOF
             self._password_in = None
             self._transit = True
             return []
+        if self._username is None:
+            raise LoginRejected("the target wants authentication, and there is no user name for it", status=0x0201)
         if method != "CHAP":
             raise LoginRejected(f"the target wants AuthMethod={method}, not CHAP", status=0x0201)
         self._auth = _Auth.CHALLENGE
