@@ -16,9 +16,10 @@ def shortened(name: str, directory: Path) -> Path:
     """A built-in scenario with pauses of a second at most and a small region."""
     text = (resources.files("mpio.drill") / "scenarios" / f"{name}.toml").read_text()
     text = re.sub(r'^(at|delay|duration) = "[^"]*"', r'\1 = "0.5s"', text, flags=re.MULTILINE)
-    text = re.sub(r"^\[workload\]\n(?:\w.*\n)*", "", text, flags=re.MULTILINE)
+    if "[workload]" not in text:
+        text += '\n[workload]\nregion = "4MiB"\n'
     path = directory / f"{name}.toml"
-    path.write_text(f'{text}\n[workload]\nregion = "4MiB"\nread_fraction = 0.1\n')
+    path.write_text(text)
     return path
 
 

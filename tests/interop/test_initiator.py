@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import random
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +15,10 @@ from tests.peers import Istgt, Peer, Tgtd, stopped
 import mpio
 from mpio.cli.discover import discover
 from mpio.errors import IdentityMismatch, LoginRejected, MpioError, TargetError
+from mpio.events import Journal
+from mpio.io.session import Route, open_session
 from mpio.model.settings import Settings
+from mpio.proto.iscsi import LoginParams
 
 pytestmark = pytest.mark.interop
 
@@ -87,6 +91,21 @@ def test_discovery(peer: Peer) -> None:
 
 def test_reads_and_writes_on_two_paths(peer: Peer) -> None:
     use(peer.urls, _touch)
+
+
+def test_a_login_with_the_same_isid_ends_the_old_session(peer: Peer) -> None:
+    """What a fence rests on: session reinstatement, also through another portal of the group (RFC 7143 §6.3.5)."""
+
+    async def log_in_twice() -> None:
+        async with asyncio.timeout(LIMIT_S):
+            sessions = [await open_session(Route(portal), params, FAST, time.monotonic_ns, Journal(), "test")
+                        for portal in peer.portals]  # fmt: skip
+            await asyncio.wait_for(sessions[0].lost, 5)
+            assert not sessions[1].lost.done()
+            await sessions[1].logout()
+
+    params = LoginParams(FAST.initiator_name, peer.target, b"\x80\x12\x34\x56\0\1", FAST, 1, bytes(range(32)))
+    asyncio.run(log_in_twice())
 
 
 def test_bench_command(peer: Peer) -> None:
