@@ -173,7 +173,7 @@ def test_chap_with_istgt(tmp_path: Path) -> None:
 
 def _check_refusals(target: Peer) -> None:
     for changes, words in (
-        ({}, "authentication failed"),
+        ({}, "authentication"),  # istgt asks for it, tgtd refuses
         ({**MUTUAL, "password": "not the secret!!"}, "authentication failed"),
         ({**MUTUAL, "password_in": "not the secret!!"}, "did not prove"),
     ):
