@@ -51,7 +51,7 @@ def mpio(load: Load, urls: Sequence[str]) -> Sample:
     command = [
         str(Path(sys.executable).with_name("mpio")), "bench", *urls, "--read", order,
         "--block-size", str(load.block_bytes), "--queue-depth", str(load.queue_depth),
-        "--seconds", str(load.seconds), "--json",
+        "--seconds", str(load.seconds), "--set", "login_timeout=10", "--json",
     ]  # fmt: skip
     for _ in range(TRIES_MAX):
         output, _ = _run(command, load.seconds)

@@ -66,7 +66,8 @@ class Channel(Generic[T]):
         clock: returns the present time in ns.
         on_event: called with each event of the engine.
         after: called after the engine was given input and its events were handed out.
-        owed_bytes: how many bytes of answers the peer owes, where that is known: then reads are coalesced.
+        owed_bytes: how many bytes the peer owes in answers of up to so many bytes each, where that is known: then
+            reads are coalesced.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class Channel(Generic[T]):
         clock: Callable[[], int],
         on_event: Callable[[T], None],
         after: Callable[[], None] | None = None,
-        owed_bytes: Callable[[], int] | None = None,
+        owed_bytes: Callable[[int], int] | None = None,
     ) -> None:
         self.engine = engine
         self.closed = False

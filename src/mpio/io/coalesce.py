@@ -22,11 +22,11 @@ class Coalescer:
 
     Args:
         sock: the socket.
-        owed_bytes: how many bytes of answers the peer is known to owe.
+        owed_bytes: how many bytes the peer is known to owe in answers of up to so many bytes each.
         read_now: reads the socket, whatever the mark.
     """
 
-    def __init__(self, sock: socket.socket, owed_bytes: Callable[[], int], read_now: Callable[[], None]) -> None:
+    def __init__(self, sock: socket.socket, owed_bytes: Callable[[int], int], read_now: Callable[[], None]) -> None:
         self._sock = sock
         self._owed_bytes = owed_bytes
         self._read_now = read_now
@@ -58,7 +58,7 @@ class Coalescer:
             return
         self._timer = self._loop.call_later(TICK_S, self._tick)
         per_wake = count // wakes
-        owed = self._owed_bytes()
+        owed = self._owed_bytes(MARK_MAX_BYTES)
         if wakes > WAKES_MANY:
             self._set_mark(min(2 * per_wake, MARK_MAX_BYTES, owed // SHARE_OF_OWED))
         elif wakes < WAKES_FEW or self._mark > owed // SHARE_OF_OWED:

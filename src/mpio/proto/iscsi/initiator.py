@@ -145,10 +145,10 @@ class InitiatorConnection:
         """Tasks that were submitted and have not ended."""
         return len(self._tasks)
 
-    def owed_bytes(self) -> int:
-        """Bytes of data that the target has been asked for and has not begun to answer, at most."""
-        outstanding = self._tasks.outstanding.values()
-        return sum(len(task.read_buffer) for task in outstanding if task.read_buffer is not None)
+    def owed_bytes(self, answer_bytes_max: int) -> int:
+        """Bytes that the target owes for outstanding reads of up to so many bytes each, at most."""
+        sizes = (len(task.read_buffer) for task in self._tasks.outstanding.values() if task.read_buffer is not None)
+        return sum(size for size in sizes if size <= answer_bytes_max)
 
     def next_event(self) -> events.ConnectionEvent | None:
         """The next thing that happened, or None."""
