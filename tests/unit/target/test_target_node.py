@@ -161,7 +161,8 @@ def test_reinstatement_ends_the_old_session_before_the_new_one_is_answered() -> 
         new.other.receive(piece, 0)
     for piece in new.other.data_to_send():  # the security stage; the next request is the last
         new.one.receive(piece, 0)
-    assert old.other.state is not State.CLOSED
+    before = old.other.state
+    assert before is not State.CLOSED
     for piece in new.one.data_to_send():
         new.other.receive(piece, 0)
     assert old.other.state is State.CLOSED
