@@ -10,7 +10,7 @@ import click
 from mpio.cli.options import ADDRESS, DURATION, SIZE, map_options, paths_from, settings_from
 from mpio.errors import InputError
 from mpio.model.address import Portal, TargetAddress
-from mpio.model.settings import Settings
+from mpio.model.settings import Settings, profile
 from mpio.units import NS_PER_S, format_duration, format_size, to_seconds
 
 
@@ -51,7 +51,7 @@ def command(
     """
     if mode != "read" and not yes:
         raise InputError(f"--{mode}", "overwrites what is on the LUN; say --yes if that is meant")
-    settings = settings_from(profile_name, overrides, user, secret_file)
+    settings = settings_from(profile(profile_name), overrides, user, secret_file)
     if "queue_depth" not in dict(overrides):
         settings = settings.replace(queue_depth=queue_depth, cmds_max=max(settings.cmds_max, queue_depth))
     paths = paths_from(urls, portals, binds)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import click
 
 from mpio.check.verdict import Result
-from mpio.cli.options import DURATION, PORTAL, SETTING, paths_from, read_secret
+from mpio.cli.options import DURATION, PORTAL, SETTING, paths_from, settings_from
 from mpio.errors import InputError
 from mpio.model.address import Portal, TargetAddress
-from mpio.model.settings import PROFILES, Settings, profile
+from mpio.model.settings import PROFILES, profile
 from mpio.units import format_duration, parse_size
 
 if TYPE_CHECKING:
@@ -86,7 +86,8 @@ def command(
         raise InputError("SCENARIO", f"expected one scenario and URLs that begin with iscsi://, found {names[1]!r}")
     scenario = load_scenario(names[0] if names else "default")
     addresses = _addresses([word for word in words if word.startswith("iscsi:")], portals)
-    settings = _settings(scenario, profile_name, overrides, user, secret_file, addresses)
+    base = profile(profile_name) if profile_name else scenario.settings
+    settings = settings_from(base, overrides, user, secret_file, addresses[0] if addresses else None)
     about = scenario.about if duration is None else dataclasses.replace(scenario.about, duration=duration)
     kind = scenario.cuts if cuts is None else dataclasses.replace(scenario.cuts, kind=cuts)  # type: ignore[arg-type]
     scenario = dataclasses.replace(scenario, settings=settings, about=about, cuts=kind,
@@ -146,22 +147,6 @@ def _print_result(result: "DrillResult", report: Path, number: int, runs: int) -
 
     print_run(read_run(result.directory), Console(highlight=False))
     print(f"\nReport: {report}")
-
-
-def _settings(
-    scenario: "Scenario", profile_name: str | None, overrides: Sequence[tuple[str, object]], user: str | None,
-    secret_file: Path | None, addresses: Sequence[TargetAddress],
-) -> Settings:
-    settings = profile(profile_name) if profile_name else scenario.settings
-    changes = dict(overrides)
-    if user is not None:
-        changes |= {"username": user, "password": read_secret(secret_file)}
-    elif addresses and addresses[0].username is not None:
-        changes |= {"username": addresses[0].username, "password": addresses[0].password or read_secret(secret_file)}
-    try:
-        return settings.replace(**changes)
-    except (ValueError, TypeError) as error:
-        raise InputError("--set", str(error)) from None
 
 
 def _addresses(urls: Sequence[str], portals: Sequence[Portal]) -> list[TargetAddress]:

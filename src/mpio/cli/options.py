@@ -9,7 +9,7 @@ import click
 
 from mpio.errors import InputError
 from mpio.model.address import Portal, TargetAddress
-from mpio.model.settings import PROFILES, Settings, parse_setting, profile
+from mpio.model.settings import PROFILES, Settings, parse_setting
 from mpio.units import parse_duration, parse_size
 
 SECRET_FILE_MAX_BYTES = 4096
@@ -68,15 +68,17 @@ def map_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def settings_from(
-    profile_name: str, overrides: Sequence[tuple[str, object]], user: str | None, secret_file: Path | None
+    base: Settings, overrides: Sequence[tuple[str, object]], user: str | None, secret_file: Path | None,
+    address: TargetAddress | None = None,
 ) -> Settings:
-    """The profile with single settings and CHAP credentials put in. Raises InputError."""
-    settings = profile(profile_name)
+    """`base` with single settings put in, and CHAP credentials: the user's, else the address's. Raises InputError."""
     changes = dict(overrides)
     if user is not None:
         changes |= {"username": user, "password": read_secret(secret_file)}
+    elif address is not None and address.username is not None:
+        changes |= {"username": address.username, "password": address.password or read_secret(secret_file)}
     try:
-        return settings.replace(**changes)
+        return base.replace(**changes)
     except (ValueError, TypeError) as error:
         raise InputError("--set", str(error)) from None
 
