@@ -102,6 +102,7 @@ def _run_all(
 ) -> int:
     from datetime import UTC, datetime
 
+    from mpio.cli.report import show
     from mpio.drill.rundir import new_run_path
     from mpio.drill.runner import DrillRequest
     from mpio.report.html import write_report
@@ -113,12 +114,17 @@ def _run_all(
             scratch=scratch, yes=yes, seed=seed, command=["mpio", *map(_without_secret, sys.argv[1:])],
         )
         result = asyncio.run(_drill(request, quiet=quiet))
+        if runs == 1 and not as_json:
+            show(result.directory)
+            return EXIT_CODES[result.verdict]
         report = write_report(result.directory)
         if as_json:
             print(json.dumps({"directory": str(result.directory), "report": str(report)}
                              | json.loads((result.directory / "verdict.json").read_text(encoding="utf-8"))), flush=True)
         else:
-            _print_result(result, report, number, runs)
+            worst = max((stall.worst_stall_ns for stall in result.stalls), default=0)
+            print(f"run {number} of {runs}: {str(result.verdict).upper()}, "
+                  f"worst stall {format_duration(worst)}, {report}", flush=True)
         if result.verdict is not Result.PASS:
             return EXIT_CODES[result.verdict]
     return 0
@@ -132,21 +138,6 @@ async def _drill(request: "DrillRequest", *, quiet: bool) -> "DrillResult":
         return await run_drill(request)
     with Progress() as progress:
         return await run_drill(dataclasses.replace(request, progress=progress.event, sample=progress.sample))
-
-
-def _print_result(result: "DrillResult", report: Path, number: int, runs: int) -> None:
-    if runs > 1:
-        worst = max((stall.worst_stall_ns for stall in result.stalls), default=0)
-        print(f"run {number} of {runs}: {str(result.verdict).upper()}, worst stall {format_duration(worst)}, {report}",
-              flush=True)
-        return
-    from rich.console import Console
-
-    from mpio.report.rundir import read_run
-    from mpio.report.text import print_run
-
-    print_run(read_run(result.directory), Console(highlight=False))
-    print(f"\nReport: {report}")
 
 
 def _addresses(urls: Sequence[str], portals: Sequence[Portal]) -> list[TargetAddress]:

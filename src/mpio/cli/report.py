@@ -9,6 +9,11 @@ import click
 @click.argument("directory", type=click.Path(path_type=Path))
 def command(directory: Path) -> None:
     """Write DIRECTORY/report.html from the saved run, and print its verdict and timeline."""
+    show(directory)
+
+
+def show(directory: Path) -> None:
+    """Read the run once; write its report and print it."""
     from rich.console import Console
 
     from mpio.report.html import write_report
@@ -16,6 +21,6 @@ def command(directory: Path) -> None:
     from mpio.report.text import print_run
 
     run = read_run(directory)
-    report = write_report(directory)
+    report = write_report(directory, run)
     print_run(run, Console(highlight=False))
     print(f"\nReport: {report}")

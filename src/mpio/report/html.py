@@ -65,10 +65,10 @@ class JournalRow:
     weight: str  # "fault", "bad" or ""
 
 
-def write_report(directory: Path) -> Path:
-    """Render a run directory's report.html. Raises InputError if the directory is not a whole run."""
+def write_report(directory: Path, run: Run | None = None) -> Path:
+    """Render a run directory's report.html, from `run` if it was read already. Raises InputError if it is not whole."""
     path = directory / "report.html"
-    path.write_text(render_html(read_run(directory)), encoding="utf-8", errors="replace")
+    path.write_text(render_html(run or read_run(directory)), encoding="utf-8", errors="replace")
     return path
 
 
