@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from mpio.check.stall import FaultStall, FaultTrace, IoTimes, Outage, outages
 from mpio.model.settings import Settings
-from mpio.planner.stall import REISSUE_NS, Budget, Failure, Term, reinstate_bound, stall_bound
+from mpio.planner.budget import Budget, Term
+from mpio.planner.stall import REISSUE_NS, Failure, reinstate_bound, stall_bound
 
 _ENDS_AT_ONCE = ("reset", "refuse", "reject", "target KILL")  # the kernel at the other end says that it is over
 

@@ -6,11 +6,11 @@ which setting or which fact it comes from. They hold for a process that is not i
 fault at a time: a second one begins a new sum. Facts of Linux' own stack are in other terms and not planned here.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 from mpio.engine.fencing import fence_methods
 from mpio.model.settings import Settings
+from mpio.planner.budget import Budget, Term, total
 from mpio.units import NS_PER_S, seconds
 
 Failure = Literal["blackhole", "reset", "hang", "outage"]
@@ -25,45 +25,6 @@ LOGIN_NS = NS_PER_S // 20
 """TCP connect, login and the questions about identity: some fifteen round trips, 50 ms at 3 ms each."""
 RECONNECT_JITTER = 0.25
 """A pause before a reconnect is lengthened by up to this share (io.path)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """One summand: its least and its greatest value, and the setting or fact that it comes from."""
-
-    name: str
-    best_ns: int
-    value_ns: int
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """The terms of one bound, in the order in which they pass.
-
-    Attributes:
-        failure: what has happened. terms: without those that are 0 in any case.
-        best_ns, worst_ns: the sums; `worst_ns` is None if a setting makes I/O wait for ever.
-        fails_after_ns: when `no_path_retry` lets requests fail before that, counted from the fault; None if it can't.
-    """
-
-    failure: Failure
-    terms: tuple[Term, ...]
-    best_ns: int
-    worst_ns: int | None
-    fails_after_ns: int | None = None
-
-    def as_json(self) -> dict[str, object]:
-        """As `metrics.json` has it: terms with name, value_ns (the worst) and source; worst_ns, best_ns."""
-        return {
-            "terms": [
-                {"name": term.name, "value_ns": term.value_ns, "best_ns": term.best_ns, "source": term.source}
-                for term in self.terms
-            ],
-            "best_ns": self.best_ns,
-            "worst_ns": self.worst_ns,
-            "fails_after_ns": self.fails_after_ns,
-        }
 
 
 def stall_bound(
@@ -185,9 +146,4 @@ def _patience_ns(settings: Settings) -> int | None:
 
 
 def _budget(failure: Failure, settings: Settings, terms: list[Term]) -> Budget:
-    endless = failure != "outage" and settings.recovery_timeout < 0
-    kept = tuple(term for term in terms if term.value_ns > 0)
-    return Budget(
-        failure, kept, best_ns=sum(term.best_ns for term in kept),
-        worst_ns=None if endless else sum(term.value_ns for term in kept),
-    )
+    return total(failure, terms, endless=failure != "outage" and settings.recovery_timeout < 0)

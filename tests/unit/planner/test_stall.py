@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from mpio.model.settings import AGGRESSIVE, FAST, LINUX, PROFILES, SLES10, Settings
-from mpio.planner.stall import REISSUE_NS, Budget, Failure, reinstate_bound, stall_bound
+from mpio.planner.budget import Budget
+from mpio.planner.stall import REISSUE_NS, Failure, reinstate_bound, stall_bound
 from mpio.units import NS_PER_S, seconds
 
 FAILURES: list[Failure] = ["blackhole", "reset", "hang", "outage"]

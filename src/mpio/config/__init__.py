@@ -1,0 +1,1 @@
+"""Configuration files of the storage and cluster stack: read without loss, edited line by line, and understood."""
