@@ -1,0 +1,34 @@
+"""A timing sheet as one HTML page that needs nothing else, no network and no script.
+
+Jinja's autoescape is on, the drawing escapes itself (`svg`), so that no text of a file can become markup.
+"""
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from mpio import __version__
+from mpio.report.plan_ladder import NARROW, WIDE, ladder, ordered
+from mpio.report.plan_text import FINDINGS_MAX, SIGNS, STATE_SIGNS
+from mpio.report.sheet import Sheet, State, Verdict
+from mpio.units import format_duration
+
+STATE_WORDS: dict[State, str] = {"ok": "holds", "tight": "tight", "violated": "violated", "unknown": "cannot tell"}
+_TONES: dict[Verdict, str] = {"ok": "pass", "findings": "fail", "unknown": "unknown"}
+
+
+def render_plan(sheet: Sheet) -> str:
+    """The whole page."""
+    environment = Environment(loader=PackageLoader("mpio.report"), autoescape=True, undefined=StrictUndefined,
+                              trim_blocks=True, lstrip_blocks=True)
+    environment.filters["duration"] = format_duration
+    return environment.get_template("plan.html.j2").render(
+        sheet=sheet,
+        version=__version__,
+        tone=_TONES[sheet.verdict],
+        sign=SIGNS[sheet.verdict],
+        state_signs=STATE_SIGNS,
+        state_words=STATE_WORDS,
+        letters=ordered(sheet.deadlines),
+        findings_max=FINDINGS_MAX,
+        wide=ladder(sheet, WIDE) if sheet.rungs else "",
+        narrow=ladder(sheet, NARROW) if sheet.rungs else "",
+    )
