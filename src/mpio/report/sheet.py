@@ -1,8 +1,8 @@
 """What `mpio plan` shows, whatever it was asked: one timing sheet, from which terminal, HTML and JSON are made.
 
 Owns: that shape, what counts as past a deadline, and the JSON form (docs/json.md). Text is cleaned when it enters, so
-that no file's content can play tricks on a terminal or a page. Knows nothing of how the numbers came about: `plan_sheet`
-fills a sheet from what the planner answered.
+that no file's content can play tricks on a terminal or a page. Knows nothing of how the numbers came about: the
+builder `plan_sheet` fills a sheet from what the planner answered.
 """
 
 from collections.abc import Sequence
