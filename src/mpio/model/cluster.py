@@ -30,6 +30,7 @@ class Sbd:
     restart_delay: int = 5  # -t
     devices: int = 1
     pacemaker: bool = True  # SBD_PACEMAKER: rides out a lost disk while the cluster is healthy
+    delay_start: int = 0  # SBD_DELAY_START in seconds; 0 is no
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,8 @@ class Corosync:
     stonith_watchdog_timeout: int = 0  # s
     monitor_timeout: int = 40  # s, of ocf:heartbeat:Filesystem
     stop_timeout: int = 60  # s
+    pcmk_delay_max: int = 0  # s, of the fence device
+    qdevice: bool = False
     qdevice_sync_timeout_ms: int = 30_000
 
 
@@ -85,4 +88,22 @@ class Rac:
     asm_hbeatiowait: int = 120
 
 
-Cluster = O2cb | Sbd | Corosync | Sanlock | Ncs | LinuxHa | Rac
+@dataclass(frozen=True, slots=True)
+class Mmp:
+    """ZFS's activity check (zpool property multihost=on)."""
+
+    interval_ms: int = 1_000  # zfs_multihost_interval
+    fail_intervals: int = 10  # zfs_multihost_fail_intervals; 0: the pool is never suspended
+    import_intervals: int = 20  # zfs_multihost_import_intervals
+
+
+@dataclass(frozen=True, slots=True)
+class Qdisk:
+    """The quorum disk of Red Hat Cluster Suite 5 and 6, seconds."""
+
+    interval: int = 1
+    tko: int = 10  # missed intervals until a node is evicted
+    cman_timeout: int = 20
+
+
+Cluster = O2cb | Sbd | Corosync | Sanlock | Ncs | LinuxHa | Rac | Mmp | Qdisk

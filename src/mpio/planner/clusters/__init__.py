@@ -1,0 +1,1 @@
+"""What each cluster stack makes of a storage stall: one module per stack, behind `planner.cluster`."""
