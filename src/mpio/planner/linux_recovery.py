@@ -1,4 +1,4 @@
-"""Which time a session is really waited for: replacement_timeout, or the fast_io_fail_tmo that multipathd writes over it.
+"""How long a lost session is waited for: replacement_timeout, or the fast_io_fail_tmo that multipathd writes over it.
 
 `recovery_tmo` of the kernel's session is written by iscsid at each login (open-iscsi usr/initiator_common.c:
 iscsi_session_set_params) and by multipathd for each path of a map (multipath-tools libmultipath/discovery.c:

@@ -83,13 +83,13 @@ def sooner(first: Terms, second: Terms) -> Terms:
 
 
 def lowered(terms: Terms, by_ns: int) -> Terms:
-    """The same terms with a best that is smaller by so much in all, taken off from the first ones."""
+    """The same terms with a best that is smaller by so much in all, taken off from the last ones."""
     result = []
-    for term in terms:
+    for term in reversed(terms):
         taken = min(max(by_ns, 0), term.best_ns)
         by_ns -= taken
         result.append(Term(term.name, term.best_ns - taken, term.value_ns, term.source))
-    return result
+    return result[::-1]
 
 
 def remaining(terms: Terms, elapsed_ns: int) -> Terms:
@@ -156,20 +156,29 @@ def unanswered(stack: LinuxStack) -> Terms:
     """
     return [
         Term("command timeouts before the abort", seconds(stack.timeout), 2 * seconds(stack.timeout), "timeout"),
-        exactly("ABORT TASK without an answer", stack.abort_timeout, "abort_timeout"),
-        late(stack, "timeout", stack.timeout, 2), late(stack, "abort_timeout", stack.abort_timeout),
+        late(stack, "timeout", stack.timeout, 2), *aborted(stack),
     ]
 
 
-def hung(stack: LinuxStack) -> Terms:
-    """A command without an answer on a connection whose pings are answered, until it is aborted.
+def aborted(stack: LinuxStack) -> Terms:
+    """An ABORT TASK without an answer; then the session is dropped, 1021 (libiscsi.c:iscsi_eh_abort)."""
+    return [
+        exactly("ABORT TASK without an answer", stack.abort_timeout, "abort_timeout"),
+        late(stack, "abort_timeout", stack.abort_timeout),
+    ]
 
-    Two or three expiries of its timer: progress is assumed once, then a ping probes the connection
+
+def hung(stack: LinuxStack, rounds: int = 1) -> Terms:
+    """A command without an answer on a connection whose pings are answered, until it is aborted so many times.
+
+    Each time two or three expiries of its timer: progress is assumed once, then a ping probes the connection
     (libiscsi.c:iscsi_eh_cmd_timed_out).
     """
+    timeout_ns = seconds(stack.timeout)
+    source = "timeout" if rounds == 1 else f"timeout, {rounds} times: max_retries"
     return [
-        Term("command timeouts before the abort", 2 * seconds(stack.timeout), 3 * seconds(stack.timeout), "timeout"),
-        late(stack, "timeout", stack.timeout, 3),
+        Term("command timeouts before the abort", 2 * rounds * timeout_ns, 3 * rounds * timeout_ns, source),
+        late(stack, "timeout", stack.timeout, 3 * rounds),
     ]
 
 
