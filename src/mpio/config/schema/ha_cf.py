@@ -33,11 +33,11 @@ HA_CF = Schema(
         "disks, so a stall of storage matters through resources, and where it freezes the host."
     ),
     keys=(
-        _time("keepalive", "Pause between heartbeats.", "2", feeds="linuxha.keepalive"),
+        _time("keepalive", "Pause between heartbeats.", "2", feeds="heartbeat.keepalive"),
         _time("warntime", "Silence after which a late heartbeat is logged; half of deadtime.", "10",
-              feeds="linuxha.warntime"),
-        _time("deadtime", "Silence after which a node counts as dead.", "30", feeds="linuxha.deadtime"),
-        _time("initdead", "The same just after the start; at least twice deadtime.", "120", feeds="linuxha.initdead"),
+              feeds="heartbeat.warntime"),
+        _time("deadtime", "Silence after which a node counts as dead.", "30", feeds="heartbeat.deadtime"),
+        _time("initdead", "The same just after the start; at least twice deadtime.", "120", feeds="heartbeat.initdead"),
         _time("deadping", "Silence after which a ping node counts as dead.", None),
         _time("conn_logd_time", "Pause before the logging daemon is asked for again.", "60"),
         Key("udpport", "UDP port of the media that follow.", low=1, high=65535, default="694", source=_MAN),
