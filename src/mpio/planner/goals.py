@@ -9,29 +9,30 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal, TypeVar
 
-from mpio.model.cluster import Cluster, Corosync, LinuxHa, Ncs, O2cb, Rac, Sanlock, Sbd
+from mpio.model.cluster import Cluster, Corosync, LinuxHa, Mmp, Ncs, O2cb, Qdisk, Rac, Sanlock, Sbd
 from mpio.model.stack import LinuxStack, TargetTimers, Version
 from mpio.planner.budget import Budget
+from mpio.planner.cluster import KINDS, defaults
 
-ClusterKind = Literal["none", "ocfs2", "sbd", "sanlock", "pacemaker", "ncs", "heartbeat"]
+_Owner = TypeVar("_Owner", bound=LinuxStack | Cluster)
 Severity = Literal["critical", "high", "medium", "low"]
 Safety = Literal["safe", "fences", "cannot tell"]
 
 PREFIXES: Mapping[type, str] = {
     O2cb: "o2cb", Sbd: "sbd", Corosync: "corosync", Sanlock: "sanlock", Ncs: "ncs", LinuxHa: "heartbeat", Rac: "rac",
+    Mmp: "mmp", Qdisk: "qdisk",
 }
 """What stands before the dot in the name of a cluster's setting."""
 
-CLUSTERS: Mapping[str, tuple[type, ...]] = {
-    "none": (), "ocfs2": (O2cb,), "sbd": (Sbd, Corosync), "sanlock": (Sanlock,), "pacemaker": (Corosync,),
-    "ncs": (Ncs,), "heartbeat": (LinuxHa,),
-}
-"""Which settings a kind of cluster has."""
-
 _SECONDS_MAX = 86_400
-_STACK_FIELDS = {item.name for item in dataclasses.fields(LinuxStack)} - {"hz", "kernel", "multipath_tools"}
+_GIVEN = frozenset({"hz", "kernel", "multipath_tools", "corosync.nodes"})
+"""Fields that are no settings: the host's versions, and what goals say by themselves."""
+_FROM_MINUS_1 = frozenset({"replacement_timeout", "max_retries"})
+_WORDS: Mapping[str, tuple[str, ...]] = {
+    "no_path_retry": ("fail", "queue"), "failback": ("immediate", "manual", "followover"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class Goals:
         target: the target's own timers.
         io_latency_max_s: the longest silence of a target that is well (controller failover, garbage collection).
         serial_failures: all paths but the last may fail one after another under the same request.
+        holds_host: root, swap or logs of the hosts are on this storage too, so that their daemons freeze with it.
         hung_lun: `max_stall_s` and the cluster must stand a LUN that hangs while its target still answers pings.
         takeover_s: a dead node must be known to be dead, so that others may take over, after so long; None for any.
         fixed: settings that must stay as they are, by name.
@@ -54,11 +56,12 @@ class Goals:
 
     max_stall_s: float | None = None
     ride_out_s: float | None = None
-    cluster: ClusterKind = "none"
+    cluster: str = "none"
     nodes: int = 2
     paths: int = 2
     target: TargetTimers = field(default_factory=TargetTimers)
     io_latency_max_s: float = 0.0
+    holds_host: bool = False
     serial_failures: bool = False
     hung_lun: bool = False
     takeover_s: float | None = None
@@ -71,16 +74,17 @@ class Goals:
         for name in ("max_stall_s", "ride_out_s", "takeover_s"):
             _check_seconds(name, getattr(self, name), least_is_open=True)
         _check_seconds("io_latency_max_s", self.io_latency_max_s)
-        if self.cluster not in get_args(ClusterKind):
-            raise ValueError(f"cluster: expected one of {', '.join(get_args(ClusterKind))}; found {self.cluster!r:.60}")
+        if self.cluster not in KINDS:
+            raise ValueError(f"cluster: expected one of {', '.join(KINDS)}; found {self.cluster!r:.60}")
         if not 1 <= self.nodes <= 255:
             raise ValueError(f"nodes: expected 1 to 255, found {self.nodes!r:.60}")
         if not 1 <= self.paths <= 64:
             raise ValueError(f"paths: expected 1 to 64, found {self.paths!r:.60}")
         known = settable(self.cluster)
-        for name in self.fixed:
+        for name, value in self.fixed.items():
             if name not in known:
                 raise ValueError(f"{name}: a plan for cluster {self.cluster} has no such setting")
+            _check_setting(name, value, known[name])
 
     def stated(self) -> tuple[str, ...]:
         """The names of the goals that ask for something, each of which could be given up."""
@@ -212,21 +216,41 @@ class Assessment:
     conflict: Conflict | None = None
 
 
-def settable(cluster: str) -> frozenset[str]:
-    """The names of all settings of a plan for this kind of cluster."""
-    names = set(_STACK_FIELDS)
-    for kind in CLUSTERS[cluster]:
-        names |= {f"{PREFIXES[kind]}.{item.name}" for item in dataclasses.fields(kind)}
-    return frozenset(names)
+def settable(cluster: str) -> Mapping[str, object]:
+    """All settings of a plan for this kind of cluster, by name, with what their packages ship."""
+    return {
+        name: getattr(item, field_.name)
+        for item in (LinuxStack(), *defaults(cluster)) for field_ in dataclasses.fields(item)
+        if (name := qualified(item, field_.name)) not in _GIVEN
+    }
+
+
+def qualified(owner: LinuxStack | Cluster, field_name: str) -> str:
+    """The name of a setting: bare for the stack, after the cluster's prefix for a cluster."""
+    prefix = PREFIXES.get(type(owner))
+    return f"{prefix}.{field_name}" if prefix else field_name
 
 
 def setting(stack: LinuxStack, clusters: tuple[Cluster, ...], name: str) -> object:
     """The value of a setting by its name. Raises KeyError."""
-    prefix, dot, key = name.rpartition(".")
-    for item in (clusters if dot else (stack,)):
-        if PREFIXES.get(type(item), "") == prefix and hasattr(item, key):
-            return getattr(item, key)
+    prefix, _, key = name.rpartition(".")
+    for owner in (stack, *clusters):
+        if PREFIXES.get(type(owner), "") == prefix and hasattr(owner, key):
+            return getattr(owner, key)
     raise KeyError(name)
+
+
+def changed(
+    stack: LinuxStack, clusters: tuple[Cluster, ...], values: Mapping[str, object]
+) -> tuple[LinuxStack, tuple[Cluster, ...]]:
+    """A copy with these settings, by name; those of clusters that are not there are passed over."""
+    def apply(owner: _Owner) -> _Owner:
+        prefix = PREFIXES.get(type(owner), "")
+        mine = {key: value for name, value in values.items() for before, _, key in [name.rpartition(".")]
+                if before == prefix}
+        return dataclasses.replace(owner, **mine) if mine else owner  # type: ignore[arg-type]
+
+    return apply(stack), tuple(apply(item) for item in clusters)
 
 
 _NEUTRAL: Mapping[str, object] = {
@@ -241,3 +265,27 @@ def _check_seconds(name: str, value: float | None, *, least_is_open: bool = Fals
     if not math.isfinite(value) or not 0 <= value <= _SECONDS_MAX or (least_is_open and value == 0):
         least = "more than 0" if least_is_open else "0"
         raise ValueError(f"{name}: expected {least} to {_SECONDS_MAX} s, found {value!r:.60}")
+
+
+def _check_setting(name: str, value: object, shipped: object) -> None:
+    """That a value is of the kind that the setting takes. Whether a program likes it is the schema's business."""
+    key = name.rpartition(".")[2]
+    if (value is None and key in _MAY_BE_OFF) or value in _WORDS.get(key, ()):
+        return
+    if isinstance(shipped, bool):
+        if not isinstance(value, bool):
+            raise ValueError(f"{name}: expected yes or no, found {value!r:.60}")
+    elif isinstance(shipped, str) and key not in _WORDS:
+        if not isinstance(value, str):
+            raise ValueError(f"{name}: expected text, found {value!r:.60}")
+    else:
+        kinds = (int, float) if isinstance(shipped, float) or name.startswith("heartbeat.") else (int,)
+        least = -1 if key in _FROM_MINUS_1 else 0
+        if not isinstance(value, kinds) or isinstance(value, bool) or not least <= value <= _NUMBER_MAX:
+            number = "a number" if float in kinds else "a whole number"
+            words = ", ".join([*_WORDS.get(key, ()), f"{number} from {least} to {_NUMBER_MAX}"])
+            raise ValueError(f"{name}: expected {words}; found {value!r:.60}")
+
+
+_MAY_BE_OFF = frozenset({"fast_io_fail_tmo", "dev_loss_tmo", "max_polling_interval", "checker_timeout", "consensus_ms"})
+_NUMBER_MAX = 2**31 - 1
