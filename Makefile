@@ -2,8 +2,9 @@
 .DEFAULT_GOAL := help
 VENV := .venv
 BIN := $(VENV)/bin
+COMPILED := build/compiled
 
-.PHONY: help drill test lint types bench fuzz soak clean setup setup-dev debian
+.PHONY: help drill test test-compiled lint types bench compiled fuzz soak clean setup setup-dev debian
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -13,6 +14,11 @@ drill: setup ## run the default failover drill and write its report
 
 test: setup-dev debian lint types ## everything CI checks: lint, types, import contract, all tests
 	$(BIN)/pytest
+	$(MAKE) test-compiled
+
+test-compiled: compiled ## the tests of what is compiled, once more on the compiled modules
+	PYTHONPATH=$(COMPILED) MPIO_TEST_COMPILED=1 $(BIN)/pytest tests/meta/test_compiled.py tests/unit/model \
+	  tests/unit/proto_iscsi tests/unit/proto_iscsi_login tests/unit/proto_scsi tests/unit/engine tests/unit/io tests/unit/target
 
 lint: setup-dev ## style and the one-way import contract
 	$(BIN)/ruff check .
@@ -21,7 +27,14 @@ lint: setup-dev ## style and the one-way import contract
 types: setup-dev ## mypy, strict
 	$(BIN)/mypy
 
-bench: setup-dev debian ## compare with libiscsi, QEMU, tgtd and istgt in one run
+compiled: setup-dev debian $(COMPILED)/.made ## the per-I/O path compiled with mypyc, in build/compiled (gcc, Python's headers)
+
+$(COMPILED)/.made: setup.py pyproject.toml $(shell find src -name '*.py')
+	rm -rf build
+	MPIO_COMPILE=1 $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --target $(COMPILED) .
+	@touch $@
+
+bench: setup-dev debian compiled ## compare with libiscsi, QEMU, tgtd and istgt in one run
 	$(BIN)/python -m bench.run
 
 fuzz: setup-dev ## a minute of coverage-guided fuzzing for each harness (atheris)

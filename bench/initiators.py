@@ -9,13 +9,14 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.peers import find
+from tests.peers import Missing, find
 
 SECTOR_BYTES = 512
+COMPILED = Path(__file__).parents[1] / "build" / "compiled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,18 @@ class Sample:
 
 
 def mpio(load: Load, urls: Sequence[str]) -> Sample:
-    """This project's initiator and map over all the URLs. CPU per I/O is its own figure, start-up left out."""
+    """This project's initiator and map over all the URLs, in plain Python. CPU per I/O leaves its start-up out."""
+    return _mpio(load, urls, dict(os.environ))
+
+
+def mpio_compiled(load: Load, urls: Sequence[str]) -> Sample:
+    """The same with the per-I/O path compiled, as `make compiled` leaves it."""
+    if not (COMPILED / "mpio").is_dir():
+        raise Missing("build/compiled, which `make compiled` makes")
+    return _mpio(load, urls, {**os.environ, "PYTHONPATH": str(COMPILED)})
+
+
+def _mpio(load: Load, urls: Sequence[str], environment: Mapping[str, str]) -> Sample:
     order = "--random" if load.is_random else "--sequential"
     command = [
         str(Path(sys.executable).with_name("mpio")), "bench", *urls, "--read", order,
@@ -54,7 +66,7 @@ def mpio(load: Load, urls: Sequence[str]) -> Sample:
         "--seconds", str(load.seconds), "--set", "login_timeout=10", "--json",
     ]  # fmt: skip
     for _ in range(TRIES_MAX):
-        output, _ = _run(command, load.seconds)
+        output, _ = _run(command, load.seconds, environment)
         record = json.loads(output.splitlines()[-1])  # before it may stand which path is missing
         if record["paths"] == len(urls):
             break  # istgt leaves one of two logins at the same moment without an answer now and then
@@ -96,9 +108,10 @@ def qemu(load: Load, urls: Sequence[str]) -> Sample:
 _qemu_rate: dict[int, float] = {}  # reads a second in its last run, by block size, to choose the next count by
 
 
-def _run(command: Sequence[str], seconds: float) -> tuple[str, float]:
+def _run(command: Sequence[str], seconds: float, environment: Mapping[str, str] | None = None) -> tuple[str, float]:
     """Run to the end; its output, and the CPU seconds, user and system, that wait4(2) reports for it."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          env=environment) as process:
         assert process.stdout is not None
         too_long = threading.Timer(10 * seconds + 60, process.kill)
         too_long.start()

@@ -82,8 +82,9 @@ def races(served: dict[str, Peer], seconds: float) -> list[Race]:
             entrants = [
                 Entrant("libiscsi (iscsi-perf)", initiators.libiscsi, target),
                 Entrant("QEMU (qemu-img bench)", initiators.qemu, target),
-                Entrant("mpio", initiators.mpio, target),
-                Entrant("mpio, two paths", initiators.mpio, target, paths=2),
+                Entrant("mpio, compiled", initiators.mpio_compiled, target),
+                Entrant("mpio, compiled, two paths", initiators.mpio_compiled, target, paths=2),
+                Entrant("mpio, plain Python", initiators.mpio, target),
             ]
             found.append(Race(f"initiators on {name}: {load}", "initiator", load, entrants))
     for load in (small, large):

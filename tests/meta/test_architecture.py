@@ -15,7 +15,8 @@ FUNCTION_LINES_MAX = 80
 
 IMPURE = {"asyncio", "time", "random", "os", "socket", "subprocess", "threading", "logging", "secrets", "uuid"}
 PURE_PARTS = (
-    "units.py", "errors.py", "events.py", "table.py", "model", "proto", "engine", "target", "planner", "check",
+    "units.py", "errors.py", "events.py", "table.py", "model", "proto", "engine", "target", "config", "planner",
+    "check",
 )
 
 

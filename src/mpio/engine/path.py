@@ -91,10 +91,13 @@ TRANSITIONS: Transitions[PathState, PathInput] = Transitions("path", PathState, 
 })
 
 
+COUNTERS = ("discards", "errors", "flushes", "read_bytes", "reads", "rerouted", "retries", "write_bytes", "writes")
+
+
 class Counters:
     """What a path or a map has done since it was made, as plain numbers."""
 
-    __slots__ = ("discards", "errors", "flushes", "read_bytes", "reads", "rerouted", "retries", "write_bytes", "writes")
+    __slots__ = COUNTERS
 
     def __init__(self) -> None:
         self.reads = 0
@@ -112,7 +115,7 @@ class Counters:
 
     def as_dict(self) -> dict[str, int]:
         """All of them by name."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        return {name: getattr(self, name) for name in COUNTERS}
 
 
 class Proof:

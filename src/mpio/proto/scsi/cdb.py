@@ -144,9 +144,6 @@ def test_unit_ready() -> bytes:
     return bytes(6)
 
 
-test_unit_ready.__test__ = False  # type: ignore[attr-defined]  # not a test, whatever collectors think of the name
-
-
 def request_sense(allocation: int = 252, *, descriptor: bool = False) -> bytes:
     """REQUEST SENSE."""
     return bytes((Op.REQUEST_SENSE, int(descriptor), 0, 0, allocation, 0))
