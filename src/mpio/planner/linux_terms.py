@@ -47,8 +47,11 @@ def up_to(name: str, value_s: float, source: str) -> Term:
 
 def late(stack: LinuxStack, setting: str, delay_s: float, times: int = 1) -> Term:
     """The lateness of a kernel timer that runs so many times."""
-    return Term(LATENESS + setting, 0, times * lateness_ns(delay_s, stack.hz, stack.kernel),
-                f"timer wheel, {stack.hz} Hz")
+    return Term(LATENESS + setting, 0, times * lateness_ns(delay_s, stack.hz, stack.kernel), _wheel(stack))
+
+
+def _wheel(stack: LinuxStack) -> str:
+    return f"kernel/time/timer.c, {stack.hz} Hz"
 
 
 def reissue() -> Term:
@@ -144,7 +147,7 @@ def nop_in(stack: LinuxStack, target: TargetTimers) -> Terms:
     shift = min(seconds(target.nopin_interval), worst_ns(quiet))
     return [
         Term("the target's NOP-In begins the silence anew", 0, min(shift, nominal), "target: nopin_interval"),
-        Term(LATENESS + "the silence that it comes in", 0, max(shift - nominal, 0), f"timer wheel, {stack.hz} Hz"),
+        Term(LATENESS + "the silence that it comes in", 0, max(shift - nominal, 0), _wheel(stack)),
     ]
 
 
@@ -226,15 +229,17 @@ def _connect(target: TargetTimers) -> Terms:
 
 def syn_pause(stack: LinuxStack) -> tuple[float, str]:
     """The pause between two SYNs to a portal that drops them, and its source."""
-    return syn_gap_s(stack.login_timeout or _LOGIN_TIMEOUT_COMPILED_S, stack.kernel), "login_timeout, SYN back-off"
+    attempt_s = stack.login_timeout or _LOGIN_TIMEOUT_COMPILED_S
+    return syn_gap_s(attempt_s, stack.kernel), "login_timeout; net/ipv4/tcp_timer.c"
 
 
 def checked(stack: LinuxStack) -> Terms:
     """From the login to `reinstated`, for a path that dm-multipath has failed.
 
     A failed path is checked each polling_interval; 0.10.0 to 0.10.3 and 0.11.0 to 0.11.1 left it at the interval of a
-    good one if the kernel saw the failure first. A checker that was under way when the session was lost reports
-    `down` once more after it is back, which costs another interval (measured with 0.9.4 in 41 of 42 such runs).
+    good one if the kernel saw the failure first. A checker that was under way when the session was lost keeps its
+    result until it is asked again, after the session is back, and that `down` costs another interval (tur.c:
+    libcheck_check, up to 0.14.3 at least; measured with 0.9.4 in 41 of 42 such runs).
     """
     grown = has_interval_fault(stack.multipath_tools)
     interval, source = (stack.polling_interval_max, "max_polling_interval") if grown \
@@ -243,7 +248,7 @@ def checked(stack: LinuxStack) -> Terms:
         up_to("next check of the path", interval, source),
         up_to("multipathd's loop", LOOP_S, "multipathd/main.c checkerloop"),
         up_to("a checker's old answer costs one more check", stack.polling_interval + LOOP_S,
-              "polling_interval; measured"),
+              "polling_interval; libmultipath/checkers/tur.c libcheck_check"),
     ]
 
 

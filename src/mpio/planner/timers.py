@@ -48,8 +48,8 @@ def retransmission_ns(outage_ns: int) -> tuple[int, int]:
     while best is None or step_before * soonest < outage_ns:
         if step * latest >= outage_ns:  # some r makes this the first one after the outage
             best = max(outage_ns, step * soonest) if best is None else best
-            longest = latest if step_before == 0 else min(latest, outage_ns // step_before)
-            worst = max(worst, step * longest)
+            missed = step * outage_ns // step_before if step_before else step * latest  # the one before came too soon
+            worst = max(worst, min(step * latest, missed))
         step, step_before = 2 * step + 1, step
     return best, worst
 
