@@ -18,7 +18,7 @@ PATH_FAILURES = (
     Scenario.SILENT_LOSS, Scenario.ONE_WAY_LOSS, Scenario.LINK_DOWN, Scenario.IDLE_LOSS, Scenario.RESET_BACK,
     Scenario.RESET_CLOSED, Scenario.LOGOUT_REQUEST,
 )
-"""What `max_stall_s` and the clusters speak of. A hung LUN is a failure of the target, and counts if it is asked for."""
+"""What `max_stall_s` and the clusters speak of. A hung LUN is no path failure, and counts if it is asked for."""
 
 _LONGEST = (Scenario.ONE_WAY_LOSS, Scenario.LOGOUT_REQUEST)
 """Those of `PATH_FAILURES` that none of the others outlasts: the rest are parts of a one-way loss."""
@@ -26,14 +26,23 @@ _ENDS_BY_ITSELF = (Scenario.RESET_BACK, Scenario.LOGOUT_REQUEST)
 """What passes without another path."""
 
 
+_WAYS_TO_LOSE_ALL = (
+    ("silent", Loss.SILENT, None), ("one_way", Loss.ONE_WAY, None), ("reset", Loss.RESET, Comeback.SILENT),
+    ("reset_unreachable", Loss.RESET, Comeback.UNREACHABLE),
+)
+"""Loss and what the connects meet meanwhile; a reset after which they are refused is shorter than the last two."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outage:
     """One way in which all paths may be gone for a while.
 
     Attributes:
-        budget: until I/O goes on. patience_ns: how long I/O waits at the least before it fails; None for ever.
+        name: how they are lost. budget: until I/O goes on.
+        patience_ns: how long I/O waits at the least before it fails; None for ever.
     """
 
+    name: str
     budget: Budget
     patience_ns: int | None
 
@@ -44,19 +53,23 @@ class Outage:
         return None if self.patience_ns is None else self.patience_ns - self.budget.worst_ns
 
 
-def stalls(goals: Goals, stack: LinuxStack) -> Mapping[str, Budget]:
+def stalls(goals: Goals, stack: LinuxStack) -> Mapping[Scenario, Budget]:
     """Each failure of one path that counts, by scenario; those that are parts of another one are left out."""
     found = {name: predict(stack, goals.target, name) for name in (_LONGEST if goals.paths > 1 else _ENDS_BY_ITSELF)}
     if goals.hung_lun and goals.paths > 1:
-        error = predict(stack, goals.target, Scenario.LUN_HANG, hang=Hang.ERROR)
-        dropped = predict(stack, goals.target, Scenario.LUN_HANG, hang=Hang.TMF_DEAD)
-        found[Scenario.LUN_HANG] = longest(error, dropped)
+        found[Scenario.LUN_HANG] = hung_lun(goals, stack)
     return found
+
+
+def hung_lun(goals: Goals, stack: LinuxStack) -> Budget:
+    """A LUN that gives no answer while its target does, whichever way the error handling ends."""
+    hangs = (Hang.ERROR, Hang.TMF_DEAD)
+    return longest(*(predict(stack, goals.target, Scenario.LUN_HANG, hang=hang) for hang in hangs))
 
 
 def longest(*budgets: Budget) -> Budget:
     """The one with the greatest worst case."""
-    return max(budgets, key=lambda item: (item.worst_ns is None, item.worst_ns))
+    return max(budgets, key=lambda item: (item.worst_ns is None, item.worst_ns or 0))
 
 
 def serial(goals: Goals, stack: LinuxStack) -> Budget | None:
@@ -71,12 +84,10 @@ def outages(goals: Goals, stack: LinuxStack) -> tuple[Outage, ...]:
     if goals.ride_out_s is None:
         return ()
     found = []
-    for loss, comeback in (
-        (Loss.SILENT, None), (Loss.ONE_WAY, None), (Loss.RESET, Comeback.SILENT), (Loss.RESET, Comeback.UNREACHABLE),
-    ):
+    for name, loss, comeback in _WAYS_TO_LOSE_ALL:
         for_good = predict(stack, goals.target, Scenario.ALL_DOWN, loss=loss)
         back = predict(stack, goals.target, Scenario.ALL_DOWN, loss=loss, comeback=comeback, outage_s=goals.ride_out_s)
-        found.append(Outage(back, for_good.fails_after_ns))
+        found.append(Outage(name, back, for_good.fails_after_ns))
     return tuple(found)
 
 
@@ -104,24 +115,19 @@ def queue_ns(stack: LinuxStack) -> int | None:
     return 0 if stack.no_path_retry == "fail" else stack.no_path_retry * stack.polling_interval * NS_PER_S
 
 
-def storage(goals: Goals, stack: LinuxStack, *, polling_interval_max: int | None = None) -> Storage:
-    """The same for a cluster's heartbeat.
-
-    Args:
-        goals, stack: what is asked for and what is in force.
-        polling_interval_max: in place of the stack's.
-    """
+def storage(goals: Goals, stack: LinuxStack) -> Storage:
+    """The same as a cluster's heartbeat sees it."""
     worst = [item.worst_ns for item in stalls(goals, stack).values()]
     in_turn = serial(goals, stack)
     gone = outages(goals, stack)
-    interval = stack.polling_interval_max if polling_interval_max is None else polling_interval_max
     return Storage(
         stall_ns=_longest_ns(worst), serial_ns=0 if in_turn is None else in_turn.worst_ns,
         outage_ns=_longest_ns([item.budget.worst_ns for item in gone]) if gone else 0,
         fails_after_ns=min((item.patience_ns for item in gone if item.patience_ns is not None
                             and (item.slack_ns or 0) < 0), default=None),
         queue_ns=queue_ns(stack), latency_ns=seconds(goals.io_latency_max_s),
-        polling_interval_max_ns=interval * NS_PER_S, holds_host=goals.holds_host, kernel=stack.kernel, hz=stack.hz,
+        polling_interval_max_ns=stack.polling_interval_max * NS_PER_S, holds_host=goals.holds_host,
+        kernel=stack.kernel, hz=stack.hz,
     )
 
 
@@ -135,12 +141,11 @@ def budgets(goals: Goals, stack: LinuxStack) -> dict[str, Budget]:
     def of(scenario: Scenario) -> Budget:
         return predict(stack, goals.target, scenario)
 
-    known = [scenario for scenario in Scenario if scenario not in _ASKED_FOR]
+    known = [scenario for scenario in Scenario if scenario not in _BY_CIRCUMSTANCE]
     if pings(stack) is not None:
         known.remove(Scenario.PINGS_OFF)
     found = {scenario.value: of(scenario) for scenario in known}
-    error, dropped = (predict(stack, goals.target, Scenario.LUN_HANG, hang=hang) for hang in (Hang.ERROR, Hang.TMF_DEAD))
-    found[Scenario.LUN_HANG] = longest(error, dropped)
+    found[Scenario.LUN_HANG] = hung_lun(goals, stack)
     found[Scenario.ALL_DOWN] = predict(stack, goals.target, Scenario.ALL_DOWN, loss=Loss.ONE_WAY)
     if gone := outages(goals, stack):
         found["ride_out"] = longest(*(item.budget for item in gone))
@@ -149,4 +154,4 @@ def budgets(goals: Goals, stack: LinuxStack) -> dict[str, Budget]:
     return found
 
 
-_ASKED_FOR = frozenset({Scenario.SHORT_OUTAGE, Scenario.SERIAL, Scenario.ALL_DOWN, Scenario.LUN_HANG})
+_BY_CIRCUMSTANCE = frozenset({Scenario.SHORT_OUTAGE, Scenario.SERIAL, Scenario.ALL_DOWN, Scenario.LUN_HANG})
