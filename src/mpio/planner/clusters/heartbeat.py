@@ -1,6 +1,6 @@
 """Linux-HA Heartbeat (ha.cf): no disk channel, so storage reaches it only through a host that freezes.
 
-Sources: ha.cf(5) and its sample, the tuning recipe of its users: deadtime twice the longest gap, warntime half of it,
+Sources: ha.cf(5) and its sample, and its users' recipe: deadtime twice the longest gap, warntime half of deadtime,
 initdead twice deadtime.
 """
 
@@ -8,80 +8,86 @@ from dataclasses import replace
 
 from mpio.model.cluster import LinuxHa
 from mpio.planner.clusters.deadline import Act, Deadline, Since
-from mpio.planner.clusters.inequality import Inequality, Stake, condition, stall_term, term
+from mpio.planner.clusters.inequality import Inequality, Stake, condition, term
+from mpio.planner.clusters.stack import Stack, survives, tolerated, whole_seconds
 from mpio.planner.clusters.storage import Storage
-from mpio.units import NS_PER_S, seconds
+from mpio.units import seconds
 
-STACK = "heartbeat"
-INITDEAD_MIN = 120
+INITDEAD_MIN_S = 120
+"""The sample file's value: networks take long to come up."""
 _HA_CF = "ha.cf(5)"
+_RECIPE = "tuning recipe of its users"
 
 
 def longest_gap_ns(cluster: LinuxHa, storage: Storage) -> int | None:
-    """The longest silence of a living host: one interval, and the stall if the host can freeze with its storage."""
-    quiet_ns = seconds(cluster.keepalive) + storage.latency_ns + storage.jitter_ns
+    """The longest silence of a living host: one interval, and the stall if the host freezes with its storage."""
+    quiet_ns = seconds(cluster.keepalive) + storage.noise_ns
     if not storage.holds_host:
         return quiet_ns
-    longest_ns, outage_ns = storage.longest_ns, storage.outage_ns
-    return None if longest_ns is None or outage_ns is None else quiet_ns + max(longest_ns, outage_ns)
+    longest_ns = storage.longest_ns
+    return None if longest_ns is None else quiet_ns + longest_ns
 
 
 def deadlines(cluster: LinuxHa, storage: Storage) -> tuple[Deadline, ...]:
-    """In the order in which they pass; counted from a stall only if the host can freeze with its storage."""
-    warn_ns, dead_ns = seconds(cluster.warntime), seconds(cluster.deadtime)
-    phase_ns = seconds(cluster.keepalive) + storage.latency_ns + storage.jitter_ns
-    since = Since.HEARTBEAT if storage.holds_host else Since.FAILURE
-    return (Deadline(
-        "heartbeat.warning", "late heartbeat", Act.WARNS, since, warn_ns, warn_ns, "a line in the log", _HA_CF, phase_ns,
+    """In the order in which they pass; from a stall only if the host freezes with its storage."""
+    warns_ns, dead_ns = seconds(cluster.warntime), seconds(cluster.deadtime)
+    phase_ns = seconds(cluster.keepalive) + storage.noise_ns
+    dead = Deadline(
+        "heartbeat.dead", "declared dead", Act.DEAD, Since.FAILURE, dead_ns, dead_ns,
+        "the other node fences it if it can, and takes its resources", _HA_CF,
+    )
+    if not storage.holds_host:
+        return (dead,)
+    return (tolerated(
+        "heartbeat", dead_ns - phase_ns, "the next heartbeat comes before deadtime", f"{_HA_CF}, derived",
     ), Deadline(
-        "heartbeat.dead", "declared dead", Act.FENCED if storage.holds_host else Act.DEAD, since, dead_ns, dead_ns,
-        "the other node fences it where it can, and takes its resources", _HA_CF, phase_ns,
-    ))
+        "heartbeat.warning", "late heartbeat", Act.WARNS, Since.HEARTBEAT, warns_ns, warns_ns, "a line in the log",
+        _HA_CF, phase_ns,
+    ), Deadline(
+        "heartbeat.frozen", "frozen host declared dead", Act.FENCED, Since.HEARTBEAT, dead_ns, dead_ns,
+        "the other node fences it if it can, and takes its resources", _HA_CF, phase_ns,
+    ), dead)
 
 
 def inequalities(cluster: LinuxHa, storage: Storage) -> tuple[Inequality, ...]:
-    """N1 if the host can freeze; LH-01 in its three parts."""
+    """For a host that can freeze N1, N3, N4 and APD; the recipe as LH-01 in three parts."""
     dead = term("deadtime", seconds(cluster.deadtime), "heartbeat.deadtime")
     keepalive = term("keepalive", seconds(cluster.keepalive), "heartbeat.keepalive")
-    found: list[Inequality] = []
-    if storage.holds_host:
-        for id, name, stall_ns in (("N1", "one path failure", storage.stall_ns),
-                                   ("N3", "paths that fail one after another", storage.serial_ns),
-                                   ("APD", "an outage of the whole array", storage.outage_ns)):
-            if stall_ns == 0 and id != "N1":
-                continue
-            found.append(condition(
-                id, STACK, Stake.FENCE, f"{name} makes no host look dead",
-                [*stall_term(stall_ns), keepalive, term("latency", storage.latency_ns, "measured"),
-                 term("jitter", storage.jitter_ns, "measured")], [dead], _HA_CF, endless_left=stall_ns is None,
-                margin_ns=dead.value_ns // 4,
-            ))
     gap_ns = longest_gap_ns(cluster, storage)
-    return (*found, condition(
-        "LH-01", STACK, Stake.ADVICE, "deadtime is twice the longest gap",
-        [] if gap_ns is None else [term("2 longest gaps", 2 * gap_ns, "heartbeat.keepalive")], [dead],
-        "tuning recipe", endless_left=gap_ns is None,
+    return (*(survives(
+        "heartbeat", case, storage, dead, f"{_HA_CF}, derived: root, swap or logs are on the same storage",
+        claim="no living host looks dead by", extra=(keepalive,),
+    ) for case in (storage.cases if storage.holds_host else ())), condition(
+        "LH-01", "heartbeat", Stake.ADVICE, "deadtime is twice the longest gap",
+        [term("2 longest gaps", None if gap_ns is None else 2 * gap_ns, "heartbeat.keepalive")], [dead], _RECIPE,
     ), condition(
-        "LH-01w", STACK, Stake.ADVICE, "deadtime is twice warntime",
-        [term("2 warntime", seconds(2 * cluster.warntime), "heartbeat.warntime")], [dead], "tuning recipe",
+        "LH-01w", "heartbeat", Stake.ADVICE, "deadtime is twice warntime",
+        [term("2 warntime", 2 * seconds(cluster.warntime), "heartbeat.warntime")], [dead], _RECIPE,
     ), condition(
-        "LH-01i", STACK, Stake.FENCE, "a node that boots is not taken for dead",
+        "LH-01i", "heartbeat", Stake.FENCE, "no node that boots is taken for dead",
         [term("2 deadtime", 2 * dead.value_ns, "heartbeat.deadtime")],
         [term("initdead", seconds(cluster.initdead), "heartbeat.initdead")], _HA_CF,
     ))
 
 
 def required(cluster: LinuxHa, storage: Storage) -> LinuxHa:
-    """This with deadtime raised to twice the longest gap and to twice warntime, and initdead to twice deadtime."""
+    """Deadtime raised to twice the longest gap and twice warntime, initdead to twice deadtime."""
+    if storage.holds_host:
+        storage.finite_ns("heartbeat.deadtime")
     gap_ns = longest_gap_ns(cluster, storage)
-    if gap_ns is None:
-        raise ValueError("no deadtime outlasts a stall without end")
-    deadtime = max(cluster.deadtime, -(-2 * gap_ns // NS_PER_S), 2 * cluster.warntime)
+    assert gap_ns is not None
+    deadtime = max(cluster.deadtime, whole_seconds(2 * gap_ns), 2 * cluster.warntime)
     return replace(cluster, deadtime=deadtime, initdead=max(cluster.initdead, 2 * deadtime))
 
 
 def recommended(storage: Storage) -> LinuxHa:
-    """The recipe with the stall as gap even if root is elsewhere: what waits for storage is often more than one thinks."""
-    frozen = replace(storage, holds_host=True)
-    needed = required(LinuxHa(), frozen)
-    return replace(needed, warntime=needed.deadtime / 2, initdead=max(INITDEAD_MIN, 2 * needed.deadtime))
+    """The recipe with the stall in the gap even if root is elsewhere: more waits for storage than one thinks."""
+    needed = required(LinuxHa(), replace(storage, holds_host=True))
+    return replace(needed, warntime=needed.deadtime / 2, initdead=max(INITDEAD_MIN_S, 2 * needed.deadtime))
+
+
+STACK: Stack[LinuxHa] = Stack(
+    "heartbeat", deadlines, inequalities, required,
+    shortest=lambda cluster: replace(cluster, deadtime=1, warntime=0.5, initdead=2),
+    heartbeat_ns=lambda cluster, storage: seconds(cluster.deadtime) if storage.holds_host else None,
+)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import overload
 
 from mpio.planner.budget import Term
 from mpio.units import format_duration
@@ -79,9 +80,10 @@ class Inequality:
         """One line: the claim or what is lost, the formula, and what is to spare or missing."""
         slack_ns = self.slack_ns
         if self.verdict is Verdict.VIOLATED:
-            missing = "no value is enough" if slack_ns is None else f"{format_duration(-slack_ns)} short"
+            missing = f"{format_duration(-slack_ns)} short" if slack_ns else \
+                "no limit is enough" if slack_ns is None else "nothing to spare"
             return f"{self.stake}: {self.formula} does not hold, {missing}"
-        spare = "" if slack_ns is None else f", {format_duration(slack_ns)} to spare"
+        spare = "" if slack_ns is None else f", {format_duration(slack_ns) if slack_ns else 'nothing'} to spare"
         return f"{self.claim}: {self.formula}{spare}"
 
     def as_json(self) -> dict[str, object]:
@@ -95,35 +97,37 @@ class Inequality:
         }
 
 
-def term(name: str, ns: int, source: str) -> Term:
-    """A summand that has one value."""
-    return Term(name, ns, ns, source)
-
-
-def stall_term(stall_ns: int | None, name: str = "stall") -> tuple[Term, ...]:
-    """The stall as a summand; none if it is for ever, which `condition` is told separately."""
-    return () if stall_ns is None else (term(name, stall_ns, "the storage's budget"),)
+@overload
+def term(name: str, ns: int, source: str) -> Term: ...
+@overload
+def term(name: str, ns: int | None, source: str) -> Term | None: ...
+def term(name: str, ns: int | None, source: str) -> Term | None:
+    """A summand that has one value; None if it is for ever."""
+    return None if ns is None else Term(name, ns, ns, source)
 
 
 def condition(
-    id: str, stack: str, stake: Stake, claim: str, left: Sequence[Term], right: Sequence[Term], source: str, *,
-    endless_left: bool = False, endless_right: bool = False, margin_ns: int = 0, strict: bool = False,
-    inherent: bool = False,
+    code: str, stack: str, stake: Stake, claim: str, left: Sequence[Term | None], right: Sequence[Term | None],
+    source: str, *, margin_ns: int = 0, strict: bool = False, inherent: bool = False,
 ) -> Inequality:
-    """An inequality with its sides summed up; summands of 0 are left out of it."""
-    left = tuple(part for part in left if part.value_ns)
-    right = tuple(part for part in right if part.value_ns)
+    """An inequality with its sides summed up. A summand None is for ever; one of 0 is left out."""
     return Inequality(
-        id, stack, stake, claim, left, right,
-        None if endless_left else sum(part.value_ns for part in left),
-        None if endless_right else sum(part.value_ns for part in right),
-        source, margin_ns, strict, inherent,
+        code, stack, stake, claim, _kept(left), _kept(right), _total_ns(left), _total_ns(right), source, margin_ns,
+        strict, inherent,
     )
+
+
+def _kept(side: Sequence[Term | None]) -> tuple[Term, ...]:
+    return tuple(part for part in side if part is not None and part.value_ns)
+
+
+def _total_ns(side: Sequence[Term | None]) -> int | None:
+    return None if None in side else sum(part.value_ns for part in side if part is not None)
 
 
 def _side(terms: tuple[Term, ...], total_ns: int | None) -> str:
     if total_ns is None:
-        return " + ".join([*(part.name for part in terms), "for ever"])
+        return " + ".join(["a wait without end", *(part.name for part in terms)])
     if not terms:
         return "0 s"
     named = " + ".join(f"{part.name} {format_duration(part.value_ns)}" for part in terms)
