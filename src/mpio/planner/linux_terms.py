@@ -137,8 +137,8 @@ def silence(stack: LinuxStack, *, idle: bool = False) -> Terms:
 def nop_in(stack: LinuxStack, target: TargetTimers) -> Terms:
     """While only what the initiator sends is lost: the target's own ping still arrives and begins the silence anew.
 
-    Once only: the next NOP-In waits for the answer to the first (LIO iscsi_target_nego/erl: nopin_timeout). It must
-    come before the deadline, so the shift is at most the target's interval and at most the silence itself.
+    Once only: the next NOP-In waits for the answer to the first (LIO iscsi_target_util.c:iscsit_handle_nopin_timeout).
+    It must come before the deadline, so the shift is at most the target's interval and at most the silence itself.
     """
     if pings(stack) is None or target.nopin_interval <= 0:
         return []
