@@ -10,6 +10,7 @@ its tag. What has to be remembered for a few tasks only is kept beside them.
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
+from typing import Final
 
 from mpio.errors import LocalProtocolError, RemoteProtocolError
 from mpio.model.task import Buffer, Outcome, Task
@@ -37,18 +38,18 @@ from mpio.proto.iscsi.pdu import (
 )
 from mpio.proto.iscsi.stream import PduSender
 
-NEVER = 1 << 63
+NEVER: Final = 1 << 63
 """A deadline that does not come."""
 
-_CDB_MAX = 16
-_LUN_BYTES = 8
+_CDB_MAX: Final = 16
+_LUN_BYTES: Final = 8
 # Looked up once: the members of an enum are slow to get at.
 _DATA_IN = int(Opcode.SCSI_DATA_IN)
 _SCSI_RESPONSE = int(Opcode.SCSI_RESPONSE)
 _SCSI_COMMAND = int(Opcode.SCSI_COMMAND)
 _COMPLETED = Outcome.COMPLETED
-_LAST_DATA_IN = FINAL | DATA_IN_STATUS
-_RESIDUAL = OVERFLOW | UNDERFLOW
+_LAST_DATA_IN: Final = FINAL | DATA_IN_STATUS
+_RESIDUAL: Final = OVERFLOW | UNDERFLOW
 _pack_request = REQUEST.pack
 
 

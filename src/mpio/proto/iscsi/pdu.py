@@ -11,19 +11,19 @@ build a BHS; they are not on the path of single I/Os, where the connections use 
 
 from enum import IntEnum
 from struct import Struct
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from mpio.errors import RemoteProtocolError
 from mpio.model.task import Buffer
 
-BHS_BYTES = 48
-NO_TAG = 0xFFFFFFFF  # "none", for initiator and target transfer tags (§11.2.1.8)
+BHS_BYTES: Final = 48
+NO_TAG: Final = 0xFFFFFFFF  # "none", for initiator and target transfer tags (§11.2.1.8)
 NO_LUN = bytes(8)
-LENGTH_MASK = 0xFFFFFF
-DEFAULT_DATA_SEGMENT = 8192  # MaxRecvDataSegmentLength during login, and where the peer declares none (§13.12)
+LENGTH_MASK: Final = 0xFFFFFF
+DEFAULT_DATA_SEGMENT: Final = 8192  # MaxRecvDataSegmentLength during login, and where the peer declares none (§13.12)
 
-SERIAL_MASK = 0xFFFFFFFF
-SERIAL_HALF = 0x80000000
+SERIAL_MASK: Final = 0xFFFFFFFF
+SERIAL_HALF: Final = 0x80000000
 
 
 class Opcode(IntEnum):
@@ -49,23 +49,23 @@ class Opcode(IntEnum):
     REJECT = 0x3F
 
 
-IMMEDIATE = 0x40  # I bit of byte 0
-OPCODE_MASK = 0x3F
+IMMEDIATE: Final = 0x40  # I bit of byte 0
+OPCODE_MASK: Final = 0x3F
 
 # Byte 1, common
-FINAL = 0x80
-CONTINUE = 0x40
+FINAL: Final = 0x80
+CONTINUE: Final = 0x40
 # SCSI Command
-READ = 0x40
-WRITE = 0x20
-ATTRIBUTE_SIMPLE = 0x01
+READ: Final = 0x40
+WRITE: Final = 0x20
+ATTRIBUTE_SIMPLE: Final = 0x01
 # SCSI Response and Data-In
-OVERFLOW = 0x04
-UNDERFLOW = 0x02
-DATA_IN_ACKNOWLEDGE = 0x40
-DATA_IN_STATUS = 0x01
+OVERFLOW: Final = 0x04
+UNDERFLOW: Final = 0x02
+DATA_IN_ACKNOWLEDGE: Final = 0x40
+DATA_IN_STATUS: Final = 0x01
 # Login
-TRANSIT = 0x80
+TRANSIT: Final = 0x80
 
 
 class Stage(IntEnum):

@@ -9,18 +9,19 @@ Sending: small PDUs are joined into one buffer, large data are passed on as view
 
 from collections.abc import Callable
 from struct import Struct
+from typing import Final
 
 from mpio.errors import LocalProtocolError, RemoteProtocolError
 from mpio.model.task import Buffer
 from mpio.proto.iscsi.digest import DIGEST_BYTES, digest
 from mpio.proto.iscsi.pdu import BHS_BYTES, DEFAULT_DATA_SEGMENT, LENGTH_MASK, PADDING, Fields
 
-STAGING_BYTES = 512 << 10
-ROOM_MIN_BYTES = 128 << 10  # a read is never offered less, so that a half PDU at the end costs no extra small read
-LANDING_MIN_BYTES = 16 << 10  # below this, one more copy is cheaper than one more read
-LARGE_BYTES = 128 << 10  # after data segments of this size, more like it are expected, and only the beginning is read
-PEEK_BYTES = 4 << 10  # to staging, so that the rest can land
-COPY_MAX_BYTES = 8 << 10  # data up to this are joined with their header for sending
+STAGING_BYTES: Final = 512 << 10
+ROOM_MIN_BYTES: Final = 128 << 10  # a read is offered no less, so that a half PDU at the end costs no extra small read
+LANDING_MIN_BYTES: Final = 16 << 10  # below this, one more copy is cheaper than one more read
+LARGE_BYTES: Final = 128 << 10  # after segments of this size, more like it are expected: only the beginning is read
+PEEK_BYTES: Final = 4 << 10  # to staging, so that the rest can land
+COPY_MAX_BYTES: Final = 8 << 10  # data up to this are joined with their header for sending
 
 _NO_DATA = memoryview(b"")
 
