@@ -42,16 +42,30 @@ def consensus_ns(cluster: Corosync) -> int:
     return effective_token_ns(cluster) * 6 // 5
 
 
+def retransmit_ns(cluster: Corosync, before_loss: int = 4) -> int:
+    """token_retransmit: the share of the token that each retransmit gets, 0.2 of one kept back."""
+    return effective_token_ns(cluster) * 5 // (5 * before_loss + 1)
+
+
+def hold_ns(cluster: Corosync, tick_ns: int = 10 * _NS_PER_MS) -> int:
+    """How long the ring's representative keeps the token: 0.8 of the retransmit time less one tick of the host."""
+    return retransmit_ns(cluster) * 4 // 5 - tick_ns
+
+
 def deadlines(cluster: Corosync, storage: Storage) -> tuple[Deadline, ...]:
     """In the order in which they pass for a stall; then what follows from a lost token."""
     token_ns = effective_token_ns(cluster)
     ring_ns = token_ns + consensus_ns(cluster)
     monitor_ns, stop_ns = cluster.monitor_timeout * NS_PER_S, cluster.stop_timeout * NS_PER_S
     least_ns = min(monitor_ns, stop_ns, *([token_ns] if storage.holds_host else []))
-    frozen = Deadline(
+    pause_ns = token_ns * 4 // 5
+    frozen = (Deadline(
+        "corosync.pause", "pause warning", Act.WARNS, Since.STALL, pause_ns, pause_ns,
+        "corosync logs that it was not scheduled: the host stalled, not the network", "corosync exec/main.c",
+    ), Deadline(
         "corosync.frozen", "frozen host cast out", Act.FENCED, Since.STALL, token_ns, ring_ns,
         "corosync itself waits for the storage, and the others have its node fenced", _TOTEM,
-    )
+    ))
     return (tolerated(
         "corosync", least_ns - storage.noise_ns, "no monitor or stop of a resource times out", "op timeouts",
     ), Deadline(
@@ -61,7 +75,10 @@ def deadlines(cluster: Corosync, storage: Storage) -> tuple[Deadline, ...]:
     ), Deadline(
         "corosync.stop", "stop fails", Act.FENCED, Since.STALL, monitor_ns + stop_ns,
         monitor_ns + MONITOR_INTERVAL_NS + stop_ns, "the stop ran into the same stall, and the node is fenced", _STOP,
-    ), *([frozen] if storage.holds_host else []), Deadline(
+    ), *(frozen if storage.holds_host else ()), Deadline(
+        "corosync.link", "link down", Act.WARNS, Since.CONNECTION, token_ns // 2, token_ns // 2 + token_ns // 4,
+        "knet uses the other link, if there is one", "knet_ping_timeout, knet_ping_interval: corosync.conf(5)",
+    ), Deadline(
         "corosync.token", "token lost", Act.DEAD, Since.FAILURE, token_ns, ring_ns,
         "a ring is formed without the node, and the others have it fenced", _TOTEM,
     ))
@@ -131,5 +148,6 @@ def recommended(storage: Storage, nodes: int) -> Corosync:
 STACK: Stack[Corosync] = Stack(
     "corosync", deadlines, inequalities, required,
     shortest=lambda cluster: replace(cluster, monitor_timeout=1, stop_timeout=1, stonith_timeout=1),
+    heartbeat_name="Corosync's token",
     heartbeat_ns=lambda cluster, storage: effective_token_ns(cluster) if storage.holds_host else None,
 )

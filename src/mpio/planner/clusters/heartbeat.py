@@ -89,5 +89,6 @@ def recommended(storage: Storage) -> LinuxHa:
 STACK: Stack[LinuxHa] = Stack(
     "heartbeat", deadlines, inequalities, required,
     shortest=lambda cluster: replace(cluster, deadtime=1, warntime=0.5, initdead=2),
+    heartbeat_name="Heartbeat's deadtime",
     heartbeat_ns=lambda cluster, storage: seconds(cluster.deadtime) if storage.holds_host else None,
 )

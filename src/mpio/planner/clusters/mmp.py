@@ -67,5 +67,6 @@ def required(cluster: Mmp, storage: Storage) -> Mmp:
 STACK: Stack[Mmp] = Stack(
     "mmp", deadlines, inequalities, required,
     shortest=lambda cluster: replace(cluster, fail_intervals=1, import_intervals=2),
+    heartbeat_name="ZFS's multihost limit",
     heartbeat_ns=lambda cluster, _: limit_ns(cluster) or None,
 )

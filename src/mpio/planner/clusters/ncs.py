@@ -79,5 +79,6 @@ def recommended(storage: Storage) -> Ncs:
 STACK: Stack[Ncs] = Stack(
     "ncs", deadlines, inequalities, required,
     shortest=lambda cluster: replace(cluster, tolerance=1, slave_watchdog=1),
+    heartbeat_name="the shorter of NCS's tolerance and slave watchdog",
     heartbeat_ns=lambda cluster, _: min(cluster.tolerance, cluster.slave_watchdog) * NS_PER_S,
 )

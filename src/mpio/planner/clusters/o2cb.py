@@ -178,5 +178,6 @@ def recommended(storage: Storage) -> O2cb:
 STACK: Stack[O2cb] = Stack(
     "o2cb", deadlines, inequalities, required,
     shortest=lambda cluster: replace(cluster, heartbeat_threshold=THRESHOLD_MIN),
+    heartbeat_name="O2CB's self-fence time",
     heartbeat_ns=lambda cluster, _: self_fence_ns(cluster.heartbeat_threshold),
 )

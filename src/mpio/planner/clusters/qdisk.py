@@ -53,5 +53,6 @@ def required(cluster: Qdisk, storage: Storage) -> Qdisk:
 STACK: Stack[Qdisk] = Stack(
     "qdisk", deadlines, inequalities, required,
     shortest=lambda cluster: replace(cluster, tko=1, cman_timeout=2),
+    heartbeat_name="qdiskd's interval x tko",
     heartbeat_ns=lambda cluster, _: limit_ns(cluster),
 )

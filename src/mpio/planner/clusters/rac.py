@@ -84,5 +84,6 @@ def recommended(storage: Storage) -> Rac:
 STACK: Stack[Rac] = Stack(
     "rac", deadlines, inequalities, required,
     shortest=lambda cluster: replace(cluster, misscount=cluster.reboottime + 1, disktimeout=1, asm_hbeatiowait=1),
+    heartbeat_name="CSS disktimeout",
     heartbeat_ns=lambda cluster, _: cluster.disktimeout * NS_PER_S,
 )

@@ -108,5 +108,6 @@ def recommended(storage: Storage) -> Sanlock:
 STACK: Stack[Sanlock] = Stack(
     "sanlock", deadlines, inequalities, required,
     shortest=lambda cluster: replace(cluster, io_timeout=1),
+    heartbeat_name="sanlock's renewal limit",
     heartbeat_ns=lambda cluster, _: renewal_fails_ns(cluster),
 )

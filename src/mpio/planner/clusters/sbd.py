@@ -221,5 +221,6 @@ def recommended(storage: Storage, corosync: Corosync) -> tuple[Sbd, Corosync]:
 STACK: Stack[Sbd] = Stack(
     "sbd", deadlines, inequalities, required,
     shortest=lambda cluster: replace(cluster, watchdog=1, msgwait=2),
+    heartbeat_name="SBD's watchdog",
     heartbeat_ns=lambda cluster, _: cluster.watchdog * NS_PER_S if cluster.devices else None,
 )

@@ -21,7 +21,8 @@ class Stack(Generic[C]):
         deadlines: when it acts, in the order in which that comes.
         inequalities: its conditions. required: with every timer that is too short raised to the smallest that holds.
         shortest: with the timers that a stall decides at the least that its programs take.
-        heartbeat_ns: the heartbeat's timeout, as rules of thumb mean it; None if storage has no part in it.
+        heartbeat_name, heartbeat_ns: the heartbeat's timeout, as rules of thumb mean it; None if storage has no part
+            in it.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Stack(Generic[C]):
     inequalities: Callable[[C, Storage], tuple[Inequality, ...]]
     required: Callable[[C, Storage], C]
     shortest: Callable[[C], C]
+    heartbeat_name: str
     heartbeat_ns: Callable[[C, Storage], int | None]
 
 
