@@ -21,6 +21,7 @@ class _Corosync:
     name: str = "corosync.conf"
     marks: str = "#"
     comments_indented: bool = True
+    crlf: str = ""
     sealed: str = ""
 
     def scan(self, reading: Reading) -> None:

@@ -70,7 +70,7 @@ def codec_for(path: str, head: bytes) -> Kind | None:
     """The kind of a file, from its path and its first kilobytes; None if it is none of ours, or a backup copy."""
     name = path.replace("\\", "/").lower()
     text = decoded(head).lstrip("\ufeff")
-    if _BACKUP.search(name) or text.lstrip()[:1] in ("<", "{", "["):
+    if _BACKUP.search(name) or text.lstrip().startswith("<"):  # /etc/cluster/cluster.conf is XML, and not OCFS2's
         return None
     by_name = (kind for pattern, kind in _BY_NAME if pattern.search(name))
     by_content = (kind for pattern, kind in _BY_CONTENT if pattern.search(text))
@@ -88,7 +88,7 @@ _DIALECTS: dict[Kind, Syntax] = {
     Kind.ISCSID: keyvalue.ISCSID,
     Kind.NODE_RECORD: keyvalue.NODE_RECORD,
     Kind.O2CB: keyvalue.SYSCONFIG,
-    Kind.SBD: keyvalue.SYSCONFIG,
+    Kind.SBD: keyvalue.SBD_SYSCONFIG,
     Kind.SANLOCK: keyvalue.SANLOCK,
     Kind.HA_CF: keyvalue.HA_CF,
     Kind.SYSCTL: keyvalue.SYSCTL,

@@ -35,6 +35,7 @@ class Dialect:
     bytes_max: int = 0
     last_line_counts: bool = True
     fold: Callable[[str], str] = str
+    crlf: str = ""
     sealed: str = ""
 
     def scan(self, reading: Reading) -> None:
@@ -109,7 +110,7 @@ def _read_record(reading: Reading, line: Line, block: Block) -> None:
     if _BEGIN_RECORD.match(line.text):
         number = len(reading.blocks) - 1
         if not number and not _BEGIN_RECORD.search(reading.text, line.past):
-            block.body = line.past
+            block.body, block.end = line.past, len(reading.text)
             return
         begun = Block((f"record[{number}]",), line.start, line.past, len(reading.text), len(reading.text))
         block.end = block.past = line.start
@@ -204,6 +205,7 @@ SANLOCK = Dialect("sanlock.conf", _read_sanlock, bytes_max=127)
 HA_CF = Dialect("ha.cf", _read_ha_cf, separator=" ")
 IETD = Dialect("ietd.conf", _read_ietd, separator=" ", bytes_max=4095, last_line_counts=False, fold=str.lower)
 SYSCONFIG = shell.Shell("a sysconfig file")
+SBD_SYSCONFIG = shell.Shell("SBD's sysconfig file", by_systemd=True)
 
 
 def parse(file: str, data: bytes, dialect: Syntax) -> LineDocument:

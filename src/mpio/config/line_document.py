@@ -8,6 +8,7 @@ of its section, but within the unbroken run of settings that ends there, before 
 behind the last one of its parent whose name is not greater.
 """
 
+import dataclasses
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,13 +23,20 @@ _COMMENT_COLUMNS = 100
 
 def read(file: str, data: bytes, syntax: Syntax) -> "LineDocument":
     """Parse a file. Never raises: what is not understood becomes a `Problem`."""
-    reading = Reading(decoded(data))
+    text = decoded(data)
     if len(data) > SIZE_BYTES_MAX:
+        reading = Reading(text)
         reading.trouble(0, f"expected at most {SIZE_BYTES_MAX} bytes, found {len(data)}", "nothing of it is used")
         return LineDocument(file, reading, syntax, sealed="too large to be edited")
-    look_at_bytes(reading, syntax.name)
+    newline = "\r\n" if text.count("\n") == text.count("\r\n") > 0 else "\n"
+    return LineDocument(file, _scanned(text, syntax), syntax, newline, syntax.sealed)
+
+
+def _scanned(text: str, syntax: Syntax) -> Reading:
+    reading = Reading(text)
+    look_at_bytes(reading, syntax.crlf)
     syntax.scan(reading)
-    return LineDocument(file, reading, syntax, sealed=syntax.sealed)
+    return reading
 
 
 def base_name(section: str) -> str:
@@ -38,11 +46,17 @@ def base_name(section: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LineDocument:
-    """A `Document` over a reading of its text. `sealed` says why it cannot be edited, or is ""."""
+    """A `Document` over a reading of its text.
+
+    Attributes:
+        newline: how added lines end: as all lines did when the file was read.
+        sealed: why it cannot be edited, or "".
+    """
 
     file: str
     reading: Reading
     syntax: Syntax
+    newline: str = "\n"
     sealed: str = ""
 
     @property
@@ -116,14 +130,13 @@ class LineDocument:
         return next((block for block in reversed(self.reading.blocks) if block.section == section), None)
 
     def _spliced(self, start: int, end: int, text: str) -> "LineDocument":
-        return read(self.file, encoded(self._text[:start] + text + self._text[end:]), self.syntax)
+        reading = _scanned(self._text[:start] + text + self._text[end:], self.syntax)
+        return dataclasses.replace(self, reading=reading)
 
     def _inserted(self, offset: int, lines: Sequence[str]) -> "LineDocument":
         """With further lines at an offset where a line begins or the text ends."""
-        first = self._text.find("\n")
-        newline = "\r\n" if first > 0 and self._text[first - 1] == "\r" else "\n"
-        start = "" if offset == 0 or self._text[offset - 1] == "\n" else newline
-        return self._spliced(offset, offset, start + "".join(line + newline for line in lines))
+        start = "" if offset == 0 or self._text[offset - 1] == "\n" else self.newline
+        return self._spliced(offset, offset, start + "".join(line + self.newline for line in lines))
 
     def _with_line(self, section: Section, key: str, line: str) -> "LineDocument":
         block = self._block(section)
@@ -137,6 +150,8 @@ class LineDocument:
             return self._inserted(self._place(own, key), [self._indent(own[-1], block) + line])
         if section:
             return self._inserted(block.body, [block.indent + line])
+        if self.syntax.frame(""):
+            raise ValueError(f"{self.file}: {self.syntax.name} has its settings in sections, expected one for {key}")
         blank = [""] if self._line_above(block.end).strip() else []
         return self._inserted(block.end, [*blank, line])
 

@@ -21,6 +21,7 @@ class _ClusterConf:
     name: str = "cluster.conf"
     marks: str = "#"
     comments_indented: bool = False
+    crlf: str = "o2cb refuses the file"
     sealed: str = ""
 
     def scan(self, reading: Reading) -> None:
@@ -38,7 +39,7 @@ class _ClusterConf:
                 stanza = _stanza(reading, line)
             else:
                 attribute = [line]
-                while attribute[-1].text.endswith("\\") and attribute[-1].ended:
+                while reading.text.startswith("\\\n", attribute[-1].past - 2):
                     following = next(lines, None)
                     if following is None:
                         break

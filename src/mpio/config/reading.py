@@ -104,6 +104,7 @@ class Syntax(Protocol):
         name: what a file of this format is called in messages.
         marks: the characters that begin a comment at the start of a line; the first one is used for new comments.
         comments_indented: whether blanks may stand before a comment.
+        crlf: what becomes of a carriage return before the newline, or "" where it is a blank like others.
         sealed: why such a file cannot be edited, or "".
     """
 
@@ -115,6 +116,9 @@ class Syntax(Protocol):
 
     @property
     def comments_indented(self) -> bool: ...  # noqa: D102
+
+    @property
+    def crlf(self) -> str: ...  # noqa: D102
 
     @property
     def sealed(self) -> str: ...  # noqa: D102
@@ -168,17 +172,17 @@ def _bytes(text: str) -> int:
     return len(encoded(text))
 
 
-def look_at_bytes(reading: Reading, name: str) -> None:
-    """Report what is odd about a file's encoding and line endings. `name` is what such a file is called."""
+def look_at_bytes(reading: Reading, crlf: str) -> None:
+    """Report what is odd about a file's encoding and line endings. `crlf`: as of a `Syntax`."""
     text = reading.text
     if text[:2] in ("\udcff\udcfe", "\udcfe\udcff"):
         reading.trouble(1, "the file looks like UTF-16", "save it as UTF-8")
     elif text.startswith("\ufeff"):
         reading.trouble(1, "a byte order mark becomes part of the first word", "remove it")
     ending = text.find("\r\n")
-    if ending >= 0:
+    if crlf and ending >= 0:
         number = text.count("\n", 0, ending) + 1
-        reading.trouble(number, f"lines end in CR LF, {name} wants LF", "convert the file with dos2unix", "warning")
+        reading.trouble(number, f"lines end in CR LF: {crlf}", "convert the file with dos2unix")
     if text.isascii():
         return
     for line in physical_lines(text):

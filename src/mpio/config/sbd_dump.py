@@ -11,7 +11,8 @@ from mpio.config.line_document import LineDocument, read
 from mpio.config.reading import BLANKS, Block, Reading
 
 _DISK = re.compile(r"==\s?Dumping header on disk (\S+)")
-_FAILED = re.compile(r"==\s?(?:disk (\S+) unreadable!|Header on disk (\S+) NOT dumped)")
+_FAILED = re.compile(r"==\s?Header on disk (\S+) NOT dumped")
+_OTHERS = re.compile(r"==\s?(?:Header on disk \S+ is dumped|disk \S+ unreadable!)")
 _SETTING = re.compile(r"\s*([A-Z][\w ()]*?)\s*:\s*(\S.*?)\s*")
 
 
@@ -20,6 +21,7 @@ class _Dump:
     name: str = "the output of sbd dump"
     marks: str = "#"
     comments_indented: bool = True
+    crlf: str = ""
     sealed: str = "the values are on the disk, where sbd create writes them"
 
     def scan(self, reading: Reading) -> None:
@@ -35,12 +37,12 @@ class _Dump:
                 reading.blocks.append(Block(section, line.start, line.past, size, size))
                 reading.line_slot(line, section, "disk", *match.span(1))
             elif match := _FAILED.match(line.text):
-                reading.trouble(line.number, f"sbd could not read the header of {match[1] or match[2]}")
+                reading.trouble(line.number, f"sbd could not read the header of {match[1]}")
             elif match := _SETTING.fullmatch(line.text):
                 if not disks:
                     reading.blocks.append(Block(("disk[0]",), line.start, line.start, size, size))
                 reading.line_slot(line, reading.blocks[-1].section, match[1], *match.span(2))
-            elif not line.text.startswith("==Header on disk"):
+            elif not _OTHERS.match(line.text):
                 reading.trouble(line.number, f"expected 'name : value', found {line.text.strip()!r:.60}")
 
     def canonical(self, key: str) -> str:

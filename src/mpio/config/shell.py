@@ -8,13 +8,14 @@ import re
 from dataclasses import dataclass
 
 from mpio.config.document import Entry
-from mpio.config.reading import Block, Reading, Slot
+from mpio.config.reading import BLANKS, Block, Reading, Slot
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _EXPORT = re.compile(r"(?:export|readonly)(?=[ \t])")
 _EXPORTED_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?=[ \t\r\n;#]|$)")
-_BARE = re.compile(r"[A-Za-z0-9_./:,@%+=-]+")
+_BARE = re.compile(r"[A-Za-z0-9_./:,@%+=-]*")
 _END_OF_WORD = " \t\n;"
+_NOT_RUN = "what it does is not known here"
 _NOT_ASSIGNED = "$`&|()<>*?[~{"  # expansions, commands, redirections, globs
 
 
@@ -23,7 +24,7 @@ class _UnclosedError(Exception):
 
 
 class _NotAssignmentError(Exception):
-    """More than assignments stands on the line."""
+    """More than assignments stands on the line; arguments are the message and a hint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,13 @@ class _Word:
 
 @dataclass(frozen=True, slots=True)
 class Shell:
-    """The syntax of a file of shell assignments."""
+    """The syntax of a file of shell assignments. `by_systemd`: systemd reads it too, which knows plain lines only."""
 
     name: str
+    by_systemd: bool = False
     marks: str = "#"
     comments_indented: bool = True
+    crlf: str = "the shell takes the carriage return as part of the value"
     sealed: str = ""
 
     def scan(self, reading: Reading) -> None:
@@ -56,7 +59,7 @@ class Shell:
                 words, past = _statement(text, offset)
             except _NotAssignmentError as error:
                 past = text.find("\n", offset) + 1 or len(text)
-                reading.trouble(number, f"{error}", "this line is not evaluated")
+                reading.trouble(number, *error.args)
                 words = []
             except _UnclosedError:
                 reading.trouble(number, "a quote or backslash is never closed", "the shell uses nothing from here on")
@@ -68,13 +71,17 @@ class Shell:
 
     def _add(self, reading: Reading, words: list[_Word], first: int, past: int, number: int) -> None:
         text = reading.text
+        if self.by_systemd and words and text[first:past].strip(BLANKS + "\n") != text[words[0].first : words[0].end]:
+            reading.trouble(number, "systemd reads this line otherwise than a shell does",
+                            "write one NAME=value on a line of its own, without a comment", "warning")
         for index, word in enumerate(words):
             line = number + text.count("\n", first, word.first)
             entry = Entry((), text[word.first : word.start - 1], word.value, line)
             cut = None
-            if len(words) > 1:
-                following = words[index + 1].first if index + 1 < len(words) else word.end
-                cut = (word.first, following) if index + 1 < len(words) else (words[index - 1].end, word.end)
+            if index + 1 < len(words):
+                cut = (word.first, words[index + 1].first)
+            elif index:
+                cut = (words[index - 1].end, word.end)
             reading.slots.append(Slot(entry, word.start, word.end, first, past, cut))
 
     def canonical(self, key: str) -> str:
@@ -123,8 +130,10 @@ def _statement(text: str, offset: int) -> tuple[list[_Word], int]:
         elif exported and (match := _EXPORTED_NAME.match(text, offset)):
             offset = match.end()
         else:
-            found = text[offset:].split("\n", 1)[0].split(maxsplit=1)
-            raise _NotAssignmentError(f"expected NAME=value, found {(found or [char])[0]!r:.40}")
+            line = text[offset:].split("\n", 1)[0]
+            blanks = re.match(r"\w+[ \t]*=", line)
+            hint = "no blanks may stand around '='" if blanks else _NOT_RUN
+            raise _NotAssignmentError(f"expected NAME=value, found {line.strip()!r:.40}", hint)
     return words, offset
 
 
@@ -145,16 +154,18 @@ def _word(text: str, offset: int) -> tuple[str, int]:
         elif char == "\\":
             if offset + 1 == len(text):
                 raise _UnclosedError
+            if text[offset + 1] == "\r":
+                raise _NotAssignmentError("a backslash stands before a carriage return", "nothing of the line is used")
             parts.append(text[offset + 1].strip("\n"))
             offset += 2
         elif char in _NOT_ASSIGNED or char == "\0":
-            raise _NotAssignmentError(f"the value depends on what the shell makes of {char!r}")
+            raise _NotAssignmentError(f"the value depends on what the shell makes of {char!r}", _NOT_RUN)
         else:
             parts.append(char)
             offset += 1
     value = "".join(parts)
     if "\0" in value:
-        raise _NotAssignmentError("the value has NUL bytes")
+        raise _NotAssignmentError("the value has NUL bytes", "nothing of the line is used")
     return value, offset
 
 
@@ -166,7 +177,7 @@ def _double_quoted(text: str, offset: int) -> tuple[str, int]:
         if char == '"':
             return "".join(parts), offset + 1
         if char in "$`":
-            raise _NotAssignmentError(f"the value depends on what the shell makes of {char!r}")
+            raise _NotAssignmentError(f"the value depends on what the shell makes of {char!r}", _NOT_RUN)
         if char == "\\" and text[offset + 1 : offset + 2] in tuple('$`"\\\n'):
             parts.append(text[offset + 1].strip("\n"))
             offset += 1
