@@ -4,8 +4,9 @@ One module per kind of file holds its table; this one finds keys in them. `docs/
 """
 
 import difflib
+import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from mpio.config.document import Section
 from mpio.config.files import Kind
@@ -28,6 +29,7 @@ SCHEMAS: Mapping[Kind, Schema] = {
 """By the kind of file, in the order of the settings page."""
 
 _NUMBER = re.compile(r"\[\d+\]$")
+_NAME_MAX = 100  # longer ones are no misspelt keys, and comparing them is slow
 _CONNECTION = re.compile(r"\bconn\[\d+\]")
 
 
@@ -40,7 +42,10 @@ def named(kind: Kind, name: str) -> tuple[Key, ...]:
     """The keys of that name in any section of the file; more than one where sections give it different meanings."""
     schema = SCHEMAS[kind]
     plain = _plain(kind, name)
-    return tuple(key for key in schema.keys if key.matches(plain, fold_case=schema.fold_case))
+    exact, patterns = _index(kind)
+    return exact.get(plain.lower() if schema.fold_keys else plain) or tuple(
+        key for pattern, key in patterns if pattern.fullmatch(plain)
+    )
 
 
 def find(kind: Kind, section: Section, name: str) -> Key | None:
@@ -76,19 +81,39 @@ def feeding(field: str) -> Iterator[tuple[Kind, Key]]:
     return ((schema.kind, key) for schema in SCHEMAS.values() for key in schema.keys if key.feeds == field)
 
 
-def nearest(name: str, known: "set[str] | tuple[str, ...]") -> str | None:
-    """The known name that `name` was most likely meant to be, or None: one near in spelling, or with the same end."""
-    lower = {word.lower(): word for word in sorted(known)}
-    wanted = name.lower()
-    ends = [word for word in lower if word.rpartition(".")[2] == wanted.rpartition(".")[2]]
-    close = difflib.get_close_matches(wanted, list(lower), n=1, cutoff=0.75)
-    best = close or ends or difflib.get_close_matches(wanted, [word.rpartition(".")[2] for word in lower], 1, 0.8)
-    if not best:
-        return None
-    return lower.get(best[0]) or next(word for low, word in lower.items() if low.rpartition(".")[2] == best[0])
+@functools.lru_cache(maxsize=1024)
+def nearest(name: str, known: tuple[str, ...], cutoff: float = 0.75) -> str | None:
+    """The known name that `name` was most likely meant to be, or None: alike in spelling, as a whole or its last part.
+
+    `cutoff` is how much alike, from 0 to 1.
+    """
+    wanted = name[:_NAME_MAX].lower()
+    full = {word.lower(): word for word in reversed(known)}
+    last = {word.lower().rpartition(".")[2]: word for word in reversed(known)}
+    end = wanted.rpartition(".")[2]
+    if wanted in last or end in last:
+        return last.get(wanted, last.get(end))
+    for words, text in ((full, wanted), (last, wanted), (last, end)):
+        if close := difflib.get_close_matches(text, list(words), n=1, cutoff=cutoff):
+            return words[close[0]]
+    return None
 
 
 def _plain(kind: Kind, name: str) -> str:
     if kind in (Kind.ISCSID, Kind.NODE_RECORD):
         return _CONNECTION.sub("conn[0]", name)
     return sysctl_key(name) if kind is Kind.SYSCTL else name
+
+
+@functools.cache
+def _index(kind: Kind) -> tuple[Mapping[str, tuple[Key, ...]], Sequence[tuple[re.Pattern[str], Key]]]:
+    """The keys by name, and those whose names have a `*`."""
+    schema = SCHEMAS[kind]
+    exact: dict[str, tuple[Key, ...]] = {}
+    for key in schema.keys:
+        name = key.name.lower() if schema.fold_keys else key.name
+        exact[name] = (*exact.get(name, ()), key)
+    patterns = [
+        (re.compile(re.escape(key.name).replace(r"\*", r"[^.]+")), key) for key in schema.keys if "*" in key.name
+    ]
+    return exact, patterns

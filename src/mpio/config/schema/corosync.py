@@ -14,7 +14,7 @@ _QDEVICE = "corosync-qdevice(8)"
 _UINT_MAX = 2**32 - 1
 _ON_OFF = ("yes", "no", "on", "off")
 _ONE_ZERO = ("1", "0")
-_OLD = "Of corosync 1 or 2; corosync 3 ignores it."
+_OLD = "of corosync 1 or 2; corosync 3 ignores it"
 
 
 def _totem(
@@ -87,7 +87,7 @@ _TIMERS = (
     _totem("knet_compression_level", "How well.", None, unit="", low=-(2**31), high=2**31 - 1),
     _totem("version", "Version of the file.", "2", unit="", low=2, high=2),
     _totem("config_version", "Count of changes to the file.", "0", unit="", low=0, high=2**64 - 1),
-    _totem("nodeid", "Identity of this node.", None, unit="", low=1, ignored="The nodelist's counts."),
+    _totem("nodeid", "Identity of this node, where there is no nodelist.", None, unit="", low=1),
     _totem("threads", "Threads for encryption.", "0", unit="", low=0, ignored=_OLD),
 )
 
@@ -224,5 +224,6 @@ COROSYNC = Schema(
         "`corosync-cmapctl runtime.config.totem.token`."
     ),
     keys=(*_TIMERS, *_REST), unknown="corosync keeps it in its map and makes nothing of it",
-    invalid="corosync refuses the file", outside="corosync refuses the file",
+    invalid="corosync refuses the file", invalid_word="corosync refuses the file, or takes it for no",
+    outside="corosync refuses the file",
 )

@@ -52,7 +52,7 @@ HA_CF = Schema(
         _text("apiauth", "Who may talk to heartbeat.", repeats=True),
         Key("auto_failback", "Whether resources go back to their own node.", Type.CHOICE,
             choices=(*_BOOLEAN, "legacy"), default="legacy", source=_MAN),
-        _text("nice_failback", _FIRST_RELEASE, deprecated="Write auto_failback."),
+        _text("nice_failback", _FIRST_RELEASE, deprecated="write auto_failback"),
         _text("watchdog", "Watchdog that resets this node when its own heartbeats stop."),
         _text("stonith", f"{_FIRST_RELEASE} Kind and configuration of the fence device.", repeats=True),
         _text("stonith_host", f"{_FIRST_RELEASE} Host, kind and parameters of a fence device.", repeats=True),
@@ -93,5 +93,5 @@ HA_CF = Schema(
         _text("opt", "An option of one medium.", repeats=True), _text("failfast", "Whether a lost child means reboot."),
     ),
     unknown="heartbeat refuses the file", unknown_is_error=True, invalid="heartbeat refuses the file",
-    outside="heartbeat takes it as it is", fold_case=True,
+    outside="heartbeat takes it as it is", fold_values=True,
 )

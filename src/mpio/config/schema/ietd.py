@@ -66,5 +66,5 @@ IETD = Schema(
         Key("iSNSAccessControl", "Whether iSNS decides who may log in.", Type.BOOLEAN, choices=_YES_NO, default="No",
             source=_MAN),
     ),
-    unknown="ietd ignores it", fold_case=True, leading_digits=True, invalid="ietd ignores the line",
+    unknown="ietd ignores it", fold_keys=True, fold_values=True, leading_digits=True, invalid="ietd ignores the line",
 )

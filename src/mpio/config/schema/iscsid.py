@@ -5,6 +5,8 @@ a record without the key gets, and the shipped iscsid.conf often says something 
 Sources: open-iscsi usr/idbm.c (names, types), usr/iscsi_settings.h (compiled defaults), etc/iscsid.conf, README.
 """
 
+from dataclasses import replace
+
 from mpio.config.files import Kind
 from mpio.config.schema.key import Default, Key, Schema, Type
 
@@ -28,7 +30,7 @@ _TIMERS = (
         "How long I/O waits for a lost session to come back before it fails.",
         unit="s", low=-_INT_MAX, high=_INT_MAX, default="120", feeds="replacement_timeout",
         words=(("0", "I/O fails as soon as the session is lost"), ("-1", "waits for ever, as any negative value")),
-        ignored="While multipathd manages the LUN its fast_io_fail_tmo (5) takes the place of this value.",
+        note="While multipathd manages the LUN its fast_io_fail_tmo (5) takes the place of this value.",
         source="open-iscsi usr/initiator_common.c:iscsi_session_set_params",
     ),
     Key(
@@ -84,7 +86,7 @@ _TIMERS = (
     ),
     Key(
         "node.session.err_timeo.host_reset_timeout", "How long a host reset may take.",
-        unit="s", low=0, high=_INT_MAX, default="60", ignored="iscsi_tcp has no host reset.", source=_SETTINGS,
+        unit="s", low=0, high=_INT_MAX, default="60", ignored="iscsi_tcp has no host reset", source=_SETTINGS,
     ),
     Key(
         "node.session.initial_login_retry_max",
@@ -147,7 +149,7 @@ _SESSION = (
         "node.session.xmit_thread_priority", "Nice value of the thread that sends.",
         low=-20, high=20, default="0", words=(("0", "left alone"),),
         others=(Default("-20", before=(2, 1, 10)),),
-        ignored="Linux 6 sends from a work queue, whose priority it doesn't change.", source=_CONF,
+        ignored="Linux 6 sends from a work queue, whose priority it doesn't change", source=_CONF,
     ),
     Key("node.session.initial_cmdsn", "The first CmdSN.", low=0, high=_INT_MAX, default="0", source=_IDBM),
     Key(
@@ -173,7 +175,7 @@ _SESSION = (
     ),
     Key(
         "node.session.iscsi.MaxConnections", "Connections per session.", unit="connections", low=1, high=65535,
-        default="1", ignored="open-iscsi opens one connection per session.", source=_IDBM,
+        default="1", ignored="open-iscsi opens one connection per session", source=_IDBM,
     ),
     Key(
         "node.session.iscsi.MaxOutstandingR2T", "R2Ts under way per task.", low=1, high=65535, default="1",
@@ -181,7 +183,7 @@ _SESSION = (
     ),
     Key(
         "node.session.iscsi.ERL", "Error recovery level.", low=0, high=2, default="0",
-        ignored="open-iscsi supports level 0 only.", source=_IDBM,
+        ignored="open-iscsi supports level 0 only", source=_IDBM,
     ),
     Key(
         "node.conn[0].iscsi.MaxRecvDataSegmentLength", "Most data bytes of one PDU that is received.",
@@ -202,13 +204,13 @@ _SESSION = (
     *(
         Key(
             f"node.conn[0].iscsi.{name}", "Markers in the stream.", Type.BOOLEAN, choices=_YES_NO, default="No",
-            ignored="Markers were dropped from the standard (RFC 7143 §2.2).", source=_IDBM,
+            ignored="markers were dropped from the standard (RFC 7143 §2.2)", source=_IDBM,
         )
         for name in ("IFMarker", "OFMarker")
     ),
     Key(
         "node.conn[0].tcp.window_size", "Socket buffers, where the transport sets them.", unit="bytes", low=0,
-        high=_INT_MAX, default="524288", ignored="iscsi_tcp leaves the buffers to the kernel.", source=_SETTINGS,
+        high=_INT_MAX, default="524288", ignored="iscsi_tcp leaves the buffers to the kernel", source=_SETTINGS,
     ),
     Key(
         "node.conn[0].tcp.type_of_service", "IP type of service.", low=0, high=255, default="0", source=_IDBM,
@@ -220,7 +222,7 @@ _SESSION = (
     Key(
         "node.conn[0].startup", "Whether the connection is opened at boot.", Type.CHOICE,
         choices=("manual", "automatic", "onboot"), default="manual",
-        ignored="node.startup decides.", source=_IDBM,
+        ignored="node.startup decides", source=_IDBM,
     ),
 )
 
@@ -247,27 +249,27 @@ def _auth(prefix: str, who: str) -> tuple[Key, ...]:
 _OLD = (
     Key(
         "node.session.err_timeo.reset_timeout", "How long a reset waits for its answer.", unit="s", low=0,
-        high=_INT_MAX, deprecated="Split into lu_reset_timeout and tgt_reset_timeout (2007); ignored since.",
+        high=_INT_MAX, deprecated="split into lu_reset_timeout and tgt_reset_timeout (2007); ignored since",
         source="open-iscsi git history",
     ),
     *(
         Key(
             f"node.conn[0].timeo.{name}", "A timer of early releases.", unit="s", low=0, high=_INT_MAX,
-            deprecated="Ignored since 2.0-865 (2007).", source="open-iscsi git history",
+            deprecated="ignored since 2.0-865 (2007)", source="open-iscsi git history",
         )
         for name in ("active_timeout", "idle_timeout", "ping_timeout")
     ),
     Key(
         "node.active_cnx", "Connections per session.", low=1, high=1,
-        deprecated="Ignored since 2.0-865 (2007).", source="open-iscsi git history",
+        deprecated="ignored since 2.0-865 (2007)", source="open-iscsi git history",
     ),
     Key(
-        "node.transport_name", "The transport.", Type.TEXT, deprecated="Now iface.transport_name.",
+        "node.transport_name", "The transport.", Type.TEXT, deprecated="now iface.transport_name",
         source="open-iscsi git history",
     ),
     Key(
         "node.session.reopen_log_freq", "Of how many failed attempts one is logged.", unit="tries", low=0,
-        high=_INT_MAX, deprecated="Now node.session.sess_reopen_log_freq.", source="open-iscsi git history",
+        high=_INT_MAX, deprecated="now node.session.sess_reopen_log_freq", source="open-iscsi git history",
     ),
 )
 
@@ -384,6 +386,7 @@ NODE_RECORD = Schema(
     kind=Kind.NODE_RECORD, title="node record", places=("/etc/iscsi/nodes/", "/var/lib/iscsi/nodes/"),
     program="iscsid", package="open-iscsi",
     about="What iscsid obeys when it logs in. A key that is missing has its compiled default, not that of iscsid.conf.",
-    keys=(*_NODE, *_RECORD), unknown="iscsid ignores it without a word", leading_digits=True,
+    keys=tuple(replace(key, sections=("", "record")) for key in (*_NODE, *_RECORD)),
+    unknown="iscsid ignores it without a word", leading_digits=True,
     invalid="iscsid ignores the line",
 )

@@ -10,6 +10,8 @@ from enum import StrEnum
 from mpio.config.files import Kind
 
 Version = tuple[int, ...]
+UNIT_WORDS = {"s": "seconds", "ms": "milliseconds"}
+DIGITS_MAX = 24  # longer numbers are mistakes, and int() of a huge text is slow
 
 
 class Type(StrEnum):
@@ -54,7 +56,8 @@ class Key:
         default: what holds where no file says anything (upstream, today); None for unset.
         others: defaults of other versions, distributions and packaged files.
         since: the first version of the program that knows it, () for always or unknown.
-        deprecated: since when and what to write instead. ignored: where it has no effect.
+        deprecated: since when and what to write instead. ignored: why it has no effect where iSCSI is all there is.
+        note: what else to know.
         repeats: whether it may be given several times. secret: never shown.
         feeds: which field it decides: of `LinuxStack` ("noop_out_interval") or of a cluster ("o2cb.idle_timeout_ms").
         source: file of the program's sources, or man page.
@@ -74,15 +77,11 @@ class Key:
     since: Version = ()
     deprecated: str = ""
     ignored: str = ""
+    note: str = ""
     repeats: bool = False
     secret: bool = False
     feeds: str = ""
     source: str = ""
-
-    def matches(self, name: str, *, fold_case: bool = False) -> bool:
-        """Whether this is the key of that name."""
-        pattern = re.escape(self.name).replace(r"\*", ".+")
-        return re.fullmatch(pattern, name, re.IGNORECASE if fold_case else 0) is not None
 
     def read(self, text: str, *, fold_case: bool = False) -> int | float | bool | str:
         """The value: a number in the key's unit, True or False, or the text of a word. Raises ValueError."""
@@ -90,12 +89,12 @@ class Key:
         if self.type is Type.TEXT or (folded in dict(self.words) and not _INTEGER.fullmatch(text)):
             return text
         if self.type is Type.INTEGER:
-            if _INTEGER.fullmatch(text) is None or len(text) > _DIGITS_MAX:
+            if _INTEGER.fullmatch(text) is None or len(text) > DIGITS_MAX:
                 raise ValueError(f"expected {self.expected()}, found {shown(text)}")
             return int(text)
         if self.type is Type.TIME:
             match = _TIME.fullmatch(text)
-            if match is None or len(text) > _DIGITS_MAX:
+            if match is None or len(text) > DIGITS_MAX:
                 raise ValueError(f"expected {self.expected()}, found {shown(text)}")
             return float(match[1]) * _TIME_UNITS[match[2].lower()] / _TIME_UNITS[self.unit]
         if folded not in {choice.lower() if fold_case else choice for choice in self.choices}:
@@ -109,11 +108,11 @@ class Key:
         if self.type is Type.TEXT:
             return "text"
         what = "a whole number" if self.type is Type.INTEGER else "a number"
-        what += f" of {_UNIT_WORDS.get(self.unit, self.unit)}" if self.unit else ""
-        if self.low is not None and self.high is not None:
-            what += f" from {self.low} to {self.high}"
-        elif self.low is not None or self.high is not None:
-            what += f" from {self.low}" if self.low is not None else f" up to {self.high}"
+        what += f" of {UNIT_WORDS.get(self.unit, self.unit)}" if self.unit else ""
+        low = self.low if self.low is not None and self.low > -_BOUND_OF_THE_MACHINE else None
+        high = self.high if self.high is not None and self.high < _BOUND_OF_THE_MACHINE else None
+        what += f" from {low}" if low is not None else ""
+        what += f" {'to' if low is not None else 'up to'} {high}" if high is not None else ""
         return _either((*(word for word, _ in self.words if _INTEGER.fullmatch(word) is None), what))
 
 
@@ -127,10 +126,11 @@ class Schema:
         unknown: what becomes of an unknown key, with `unknown_is_error` if the program then refuses to run;
             "" where other programs' keys may stand in the file, so that nothing can be said.
         own_prefix: only keys that begin so can be unknown, for files that are shell scripts.
-        invalid: what becomes of a value that is not of the key's type. leading_digits: numbers are read up to the
+        invalid, invalid_word: what becomes of a value that is not of the key's type, and of a word that is none of
+            its choices ("" for the same). leading_digits: numbers are read up to the
             first character that is no digit (strtoul, atoi), so that `5s` is 5 and `off` is 0.
         outside: what becomes of a number out of range.
-        fold_case: whether keys, yes, no and choices may be in either case.
+        fold_keys, fold_values: whether keys, or yes, no and other words, may be in either case.
     """
 
     kind: Kind
@@ -144,9 +144,11 @@ class Schema:
     unknown_is_error: bool = False
     own_prefix: str = ""
     invalid: str = "the line is ignored"
+    invalid_word: str = ""
     leading_digits: bool = False
     outside: str = "it is taken as it is"
-    fold_case: bool = False
+    fold_keys: bool = False
+    fold_values: bool = False
 
 
 def shown(text: str) -> str:
@@ -164,6 +166,5 @@ _TIME_UNITS = {
     "": 1, "s": 1, "sec": 1, "ms": 1e-3, "msec": 1e-3, "us": 1e-6, "usec": 1e-6, "m": 60, "min": 60, "h": 3600,
     "hr": 3600,
 }
-_UNIT_WORDS = {"s": "seconds", "ms": "milliseconds"}
+_BOUND_OF_THE_MACHINE = 2**21  # larger bounds are those of integers, and say nothing to people
 _TRUE = frozenset({"yes", "true", "on", "y", "1"})
-_DIGITS_MAX = 24

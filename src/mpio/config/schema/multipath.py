@@ -37,7 +37,7 @@ def _off_or(name: str, meaning: str, unit: str, sections: tuple[str, ...], *, si
     )
 
 
-_DEAD = "multipathd ignores it and says so; the built-in value counts."
+_DEAD = "multipathd ignores it and says so; the built-in value counts"
 
 _TIMING = (
     Key(
@@ -50,7 +50,7 @@ _TIMING = (
         "max_polling_interval",
         "Seconds between two checks of a path that stays healthy: the interval doubles up to this.",
         unit="s", low=1, high=_UINT_MAX, sections=(_D,), since=(0, 5, 0), feeds="max_polling_interval",
-        others=(Default(None, note="unset is four times polling_interval; alone it makes polling_interval a quarter of it"),),
+        others=(Default(None, note="unset is four times polling_interval; set alone, it makes that a quarter of it"),),
         source=f"{_MAN}, multipath-tools libmultipath/config.c",
     ),
     Key(
@@ -66,7 +66,7 @@ _TIMING = (
         unit="s", low=0, high=_INT_MAX, sections=_DVOP, default="5", feeds="fast_io_fail_tmo",
         words=(("off", "never fails fast"), ("0", "fails at once")),
         others=(Default(None, before=(0, 5, 0)),), since=(0, 4, 9),
-        ignored="`off` and `0` are not applied on iSCSI, where the record's replacement_timeout then counts; nor is a "
+        note="`off` and `0` are not applied on iSCSI, where the record's replacement_timeout then counts; nor is a "
         "value from dev_loss_tmo up. Per protocol since 0.9.0.",
         source=f"{_DEFAULTS}, multipath-tools libmultipath/discovery.c:sysfs_set_session_tmo",
     ),
@@ -74,13 +74,13 @@ _TIMING = (
         "dev_loss_tmo",
         "How long after a path's loss its device is removed.",
         unit="s", low=0, high=_UINT_MAX, sections=_DVOP, words=(("infinity", "never removed"),), since=(0, 4, 9),
-        ignored="On iSCSI, except that fast_io_fail_tmo is not applied if it is not less.", feeds="dev_loss_tmo",
+        ignored="on iSCSI, except that fast_io_fail_tmo is not applied if it is not less", feeds="dev_loss_tmo",
         source="multipath-tools libmultipath/discovery.c:sysfs_set_session_tmo",
     ),
     Key(
         "eh_deadline", "Bound of the SCSI error handler of a host.",
         unit="s", low=0, high=_INT_MAX, sections=_DVOP, words=(("off", "none"), ("0", "reset the host at once")),
-        since=(0, 8, 6), ignored="iscsi_tcp has no host reset, so the kernel refuses it.",
+        since=(0, 8, 6), ignored="iscsi_tcp has no host reset, so the kernel refuses it",
         source="linux drivers/scsi/scsi_sysfs.c:store_shost_eh_deadline",
     ),
     Key(
@@ -114,19 +114,15 @@ _TIMING = (
         source=_MAN,
     ),
     Key(
-        "path_checker", "How a path is checked.", Type.TEXT, sections=_DVO, default="tur",
+        "path_checker", "How a path is checked.", Type.CHOICE, sections=_DVO, default="tur",
         others=(Default("directio", before=(0, 5, 0)),),
-        words=tuple(
-            (word, "") for word in (
-                "tur", "directio", "readsector0", "rdac", "emc_clariion", "hp_sw", "cciss_tur", "none",
-            )
-        ),
-        ignored="detect_checker sets tur for ALUA devices and rdac for RDAC ones, whatever stands here. Until 0.15.0 "
+        choices=("tur", "directio", "readsector0", "rdac", "emc_clariion", "hp_sw", "cciss_tur", "none"),
+        note="detect_checker sets tur for ALUA devices and rdac for RDAC ones, whatever stands here. Until 0.15.0 "
         "all but tur and directio make multipathd wait.",
         source=_MAN,
     ),
     Key(
-        "checker", "Old name of path_checker.", Type.TEXT, sections=_DVO, deprecated="Write path_checker.",
+        "checker", "Old name of path_checker.", Type.TEXT, sections=_DVO, deprecated="write path_checker",
         source=_DICT,
     ),
     _yes_no(
@@ -178,7 +174,7 @@ _TIMING = (
     ),
     Key(
         "pg_timeout", "Bound of a group switch.", Type.TEXT, sections=(_D, _V, _M),
-        deprecated="Not supported since 0.5.0; ignored.", since=(0, 4, 8), source=_MAN,
+        deprecated="not supported since 0.5.0; ignored", since=(0, 4, 8), source=_MAN,
     ),
 )
 
@@ -212,16 +208,16 @@ _FLAPPING = (
     Key(
         "delay_watch_checks", "How many checks a returned path is watched.", unit="checks", low=0, high=_INT_MAX,
         words=(("no", "off"),), sections=_DVOM, default="no", since=(0, 6, 0),
-        deprecated="Turned into san_path_err_threshold 1; write the san_path_err_* keys.", source=_MAN,
+        deprecated="turned into san_path_err_threshold 1; write the san_path_err_* keys", source=_MAN,
     ),
     Key(
         "delay_wait_checks", "How many checks it is held back after it failed while watched.", unit="checks", low=0,
         high=_INT_MAX, words=(("no", "off"),), sections=_DVOM, default="no", since=(0, 6, 0),
-        deprecated="Turned into san_path_err_recovery_time; write the san_path_err_* keys.", source=_MAN,
+        deprecated="turned into san_path_err_recovery_time; write the san_path_err_* keys", source=_MAN,
     ),
 )
 
-_NO_EFFECT = "No effect on kernels from 4.6 on; not read from 0.15.0 on."
+_NO_EFFECT = "kernels from 4.6 on do not look at it, and multipathd does not from 0.15.0 on"
 _PATHS = (
     Key(
         "path_grouping_policy", "How paths are put into groups; one group is used at a time.", Type.CHOICE,
@@ -233,10 +229,11 @@ _PATHS = (
     Key(
         "path_selector", "How a path of the group is chosen; the number after it counts its arguments.", Type.TEXT,
         sections=_DVOM, default="service-time 0", others=(Default("round-robin 0", before=(0, 5, 0)),),
-        words=tuple(
-            (word, "") for word in (
-                "service-time 0", "queue-length 0", "round-robin 0", "historical-service-time 0",
-            )
+        words=(
+            ("service-time 0", "the path that would be done first"),
+            ("queue-length 0", "the path with the fewest requests"),
+            ("round-robin 0", "one after another, so that one dead path soon stops all of a workload"),
+            ("historical-service-time 0", "as service-time, by what was measured; kernel 5.8"),
         ),
         feeds="path_selector", source=f"{_DEFAULTS}, {_MAN}",
     ),
@@ -244,31 +241,25 @@ _PATHS = (
     _yes_no(
         "detect_pgpolicy_use_tpg", "Whether they get group_by_tpg instead.", "no", _DVO, since=(0, 9, 6)),
     Key(
-        "prio", "What ranks path groups.", Type.TEXT, sections=_DVOM, default="const",
-        words=tuple(
-            (word, "") for word in (
-                "const", "sysfs", "alua", "ana", "emc", "hds", "hp_sw", "ontap", "rdac", "datacore", "iet", "random",
-                "weightedpath", "path_latency",
-            )
+        "prio", "What ranks path groups.", Type.CHOICE, sections=_DVOM, default="const",
+        choices=(
+            "const", "sysfs", "alua", "ana", "emc", "hds", "hp_sw", "ontap", "rdac", "datacore", "iet", "random",
+            "weightedpath", "path_latency",
         ),
-        ignored="detect_prio sets sysfs or alua where the device supports it.", source=_MAN,
+        note="detect_prio sets sysfs or alua where the device supports it.", source=_MAN,
     ),
     Key("prio_args", "Arguments of the prioritizer.", Type.TEXT, sections=_DVOM, default="", since=(0, 4, 9),
         source=_MAN),
-    Key(
-        "prio_callout", "Program that ranks a path.", Type.TEXT, sections=_DVOM,
-        deprecated="Gone since 0.4.9; write prio.", source="multipath-tools 0.4.8",
-    ),
     _yes_no(
         "detect_prio", "Whether the prioritizer is chosen from what the device is, over prio.", "yes", _DVO,
         since=(0, 5, 0), others=(Default("no", before=(0, 6, 2)),),
     ),
     _yes_no(
         "retain_attached_hw_handler", "Whether the kernel's hardware handler is kept.", "yes", _DVO, since=(0, 5, 0),
-        others=(Default("no", before=(0, 6, 2)),), ignored="Kernels from 4.3 on always keep it.",
+        others=(Default("no", before=(0, 6, 2)),), ignored="kernels from 4.3 on always keep it",
     ),
     Key("hardware_handler", "Kernel module for the array.", Type.TEXT, sections=(_V,), default="0",
-        ignored="Kernels from 4.3 on attach it by themselves.", source=_MAN),
+        ignored="kernels from 4.3 on attach it by themselves", source=_MAN),
     Key("rr_min_io", "Requests to a path before the next one is chosen (bio-based).", unit="requests", low=0,
         high=_INT_MAX, sections=_DVOM, default="1000", ignored=_NO_EFFECT, source=_MAN),
     Key("rr_min_io_rq", "Requests to a path before the next one is chosen.", unit="requests", low=0, high=_INT_MAX,
@@ -326,44 +317,57 @@ _NAMES = (
     _yes_no("reassign_maps", "Whether tables of devices above are changed to use a new map.", "no", (_D,),
             others=(Default("yes", before=(0, 5, 0)),)),
     Key("verbosity", "How much is logged.", low=0, high=5, sections=(_D,), default="2", source=_MAN),
-    Key("mode", "Mode of the device nodes.", Type.TEXT, sections=(_D, _M), source=_DICT,
-        deprecated="udev rules decide."),
-    Key("uid", "Their owner.", Type.TEXT, sections=(_D, _M), source=_DICT, deprecated="udev rules decide."),
-    Key("gid", "Their group.", Type.TEXT, sections=(_D, _M), source=_DICT, deprecated="udev rules decide."),
+    *(
+        Key(name, meaning, Type.TEXT, sections=(_D, _M), note="Not in the manual: udev rules decide.", source=_DICT)
+        for name, meaning in (
+            ("mode", "Mode of the device nodes."), ("uid", "Their owner."), ("gid", "Their group."),
+        )
+    ),
     Key("multipath_dir", "Where the plug-ins are.", Type.TEXT, sections=(_D,), source=_MAN, deprecated=_DEAD),
     Key("config_dir", "Where the drop-ins are.", Type.TEXT, sections=(_D,), source=_MAN,
-        default="/etc/multipath/conf.d", since=(0, 6, 0), deprecated="Since 0.9.0 " + _DEAD),
+        default="/etc/multipath/conf.d", since=(0, 6, 0), deprecated="since 0.9.0 " + _DEAD),
     *(
-        Key(f"{name}_file", meaning, Type.TEXT, sections=(_D,), source=_MAN, deprecated="Since 0.9.7 " + _DEAD)
+        Key(f"{name}_file", meaning, Type.TEXT, sections=(_D,), default=f"/etc/multipath/{name}", source=_MAN,
+            deprecated="since 0.9.7 " + _DEAD)
         for name, meaning in (
             ("bindings", "Where names of maps are kept."), ("wwids", "Where known WWIDs are kept."),
             ("prkeys", "Where reservation keys are kept."),
         )
     ),
     Key("disable_changed_wwids", "Whether paths with another WWID are disabled.", Type.TEXT, sections=(_D,),
-        since=(0, 6, 4), deprecated="Always yes since 0.8.0; ignored.", source=_MAN),
+        since=(0, 6, 4), deprecated="always yes since 0.8.0; ignored", source=_MAN),
     Key("getuid_callout", "Program that identifies a path.", Type.TEXT, sections=_DVO,
-        deprecated="Not supported since 0.5.0; write uid_attribute.", source=_MAN),
-    Key("default_selector", "Old name of path_selector.", Type.TEXT, sections=(_D,),
-        deprecated="Gone since 0.4.8; write path_selector.", source="multipath-tools 0.4.8"),
-    Key("default_getuid_callout", "Old name of getuid_callout.", Type.TEXT, sections=(_D,),
-        deprecated="Gone since 0.4.9; write uid_attribute.", source="multipath-tools 0.4.8"),
-    Key("default_path_grouping_policy", "Old name of path_grouping_policy.", Type.TEXT, sections=(_D,),
-        deprecated="Gone since 0.4.9; write path_grouping_policy.", source="multipath-tools 0.4.8"),
-    Key("default_features", "Old name of features.", Type.TEXT, sections=(_D,),
-        deprecated="Gone since 0.4.9; write features.", source="multipath-tools 0.4.8"),
-    Key("default_prio_callout", "Old name of prio_callout.", Type.TEXT, sections=(_D,),
-        deprecated="Gone since 0.4.9; write prio.", source="multipath-tools 0.4.8"),
-    Key("udev_dir", "Where device nodes are.", Type.TEXT, sections=(_D,),
-        deprecated="Gone since 0.5.0.", source="multipath-tools 0.4.9"),
-    Key("path_checker_timeout", "Not a setting of upstream; checker_timeout is.", Type.TEXT, sections=(_D,),
-        deprecated="Write checker_timeout.", source="multipath-tools 0.4.9"),
-    Key("hwtable_regex_match", "Whether vendor and product of entries are compared as patterns.", Type.TEXT,
-        sections=(_D,), deprecated="RHEL 6 and 7 only.", source="RHEL 7 multipath.conf(5)"),
+        deprecated="not supported since 0.5.0; write uid_attribute", source=_MAN),
+    *(
+        Key(name, f"Old name of {now}.", Type.TEXT, sections=(_D,), deprecated=f"gone since 0.9.0; write {now}",
+            source="multipath-tools 0.8 libmultipath/dict.c")
+        for name, now in (
+            ("default_selector", "path_selector"), ("default_path_grouping_policy", "path_grouping_policy"),
+            ("default_uid_attribute", "uid_attribute"), ("default_getuid_callout", "uid_attribute"),
+            ("default_features", "features"), ("default_path_checker", "path_checker"),
+        )
+    ),
+    *(
+        Key(name, f"Old name of {now}.", Type.TEXT, sections=_DVOM, deprecated=f"gone since 0.4.9; write {now}",
+            source="multipath-tools 0.4.8 libmultipath/dict.c")
+        for name, now in (("default_prio_callout", "prio"), ("prio_callout", "prio"), ("selector", "path_selector"))
+    ),
+    *(
+        Key(name, "A path of early releases.", Type.TEXT, sections=(_D,), deprecated="gone since 0.5.0",
+            source="multipath-tools 0.4.9 libmultipath/dict.c")
+        for name in ("udev_dir", "multipath_tool")
+    ),
+    *(
+        Key(name, meaning, Type.TEXT, sections=(_D, _V), deprecated="RHEL 6 and 7 only",
+            source="RHEL 7 multipath.conf(5)")
+        for name, meaning in (
+            ("hwtable_regex_match", "Whether vendor and product of entries are compared as patterns."),
+            ("hw_str_match", "Whether they are compared as they are."),
+            ("new_bindings_in_boot", "Whether names are given in the initramfs."),
+        )
+    ),
     Key("unpriv_sgio", "Whether the map takes SCSI commands of any user.", Type.TEXT, sections=(_D, _V, _M),
-        deprecated="RHEL 7 only.", source="RHEL 7 multipath.conf(5)"),
-    Key("new_bindings_in_boot", "Whether names are given in the initramfs.", Type.TEXT, sections=(_D,),
-        deprecated="RHEL 7 only.", source="RHEL 7 multipath.conf(5)"),
+        deprecated="RHEL 7 only", source="RHEL 7 multipath.conf(5)"),
 )
 
 _LISTS = ("blacklist", "blacklist_exceptions")
@@ -395,6 +399,6 @@ MULTIPATH = Schema(
     ),
     keys=(*_TIMING, *_FLAPPING, *_PATHS, *_NAMES, *_PLACES),
     unknown="multipathd logs `invalid keyword` and goes on without it",
-    invalid="multipathd ignores the line and says so",
+    invalid="multipathd ignores the line and says so", invalid_word="multipathd does not take it",
     outside="multipathd takes the nearest number that it allows",
 )

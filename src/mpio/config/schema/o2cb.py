@@ -33,7 +33,7 @@ O2CB = Schema(
             unit="iterations of 2 s", low=3, high=_UINT_MAX // 2000, default="31",
             others=(Default("7", before=(1, 2, 5), note="until 2007, SLES 10 included: 12 s"),),
             feeds="o2cb.heartbeat_threshold",
-            ignored="A write to configfs while a region is active does nothing; `o2cb configure` wants at least 7. "
+            note="A write to configfs while a region is active does nothing; `o2cb configure` wants at least 7. "
             "Tools that don't know the kernel's file name leave 31 in force.",
             source=f"{_MAN}, linux fs/ocfs2/cluster/heartbeat.h",
         ),
@@ -52,11 +52,12 @@ O2CB = Schema(
             default="2000", feeds="o2cb.reconnect_delay_ms", source=_MAN,
         ),
         Key("O2CB_HEARTBEAT_MODE", "Local or global heartbeat.", Type.TEXT,
-            deprecated="Not read by today's tools: write heartbeat_mode in cluster.conf.", source=_INIT),
+            deprecated="not read by today's tools: write heartbeat_mode in cluster.conf", source=_INIT),
         Key("O2CB_HEARTBEAT_TIMEOUT_MS", "The heartbeat timeout in milliseconds.", Type.TEXT,
-            deprecated="Proposed in 2007 and never read by any tool: write O2CB_HEARTBEAT_THRESHOLD.",
+            deprecated="proposed in 2007 and never read by any tool: write O2CB_HEARTBEAT_THRESHOLD",
             source="OCFS2 design note HeartbeatTimeout"),
     ),
     unknown="o2cb ignores it", own_prefix="O2CB_", invalid="the kernel refuses it and keeps what it had",
+    invalid_word="it counts as not set",
     outside="`o2cb configure` refuses it, and so may the kernel",
 )

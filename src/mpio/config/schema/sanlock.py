@@ -30,7 +30,7 @@ SANLOCK = Schema(
         Key(
             "io_timeout", "N: leases are renewed every 2 N, holders killed at 8 N, others take over after 8 N + 60.",
             unit="s", low=1, high=_INT_MAX, default="10", since=(3, 9), feeds="sanlock.io_timeout",
-            ignored="Earlier releases only have the option -o, and lvmlockd its own -o.",
+            note="Earlier releases only have the option -o, and lvmlockd its own -o.",
             source=f"{_CONF}, sanlock src/timeouts.h",
         ),
         Key(

@@ -23,10 +23,9 @@ def _header(name: str, meaning: str, default: str, *, others: tuple[Default, ...
     )
 
 
-def _option(letter: str, meaning: str, default: str | None, *, feeds: str = "", unit: str = "s") -> Key:
+def _option(letter: str, meaning: str, default: str | None, *, unit: str = "s") -> Key:
     return Key(
-        f"-{letter}", meaning, unit=unit, low=0, high=_INT_MAX, default=default, sections=_OPTIONS, feeds=feeds,
-        source=_MAN,
+        f"-{letter}", meaning, unit=unit, low=0, high=_INT_MAX, default=default, sections=_OPTIONS, source=_MAN,
     )
 
 
@@ -63,7 +62,7 @@ SBD = Schema(
         Key(
             "SBD_WATCHDOG_TIMEOUT", "After how long unfed the watchdog resets the node.", Type.TIME, unit="s", low=1,
             high=_INT_MAX, default="5", others=_S390, feeds="sbd.watchdog",
-            ignored="With a disk, the header's watchdog timeout counts instead.", source=_CONF,
+            note="With a disk, the header's watchdog timeout counts instead.", source=_CONF,
         ),
         Key("SBD_TIMEOUT_ACTION", "What to do when the node has to go: flush or noflush, and reboot, off or crashdump.",
             Type.TEXT, default="flush,reboot", source=_CONF),
@@ -74,10 +73,9 @@ SBD = Schema(
         Key("SBD_PIDFILE", "Where the process id goes.", Type.TEXT, default="/run/sbd.pid", source=_CODE),
         Key("SBD_OPTS", "Further options of the daemon, see below.", Type.TEXT, default="", source=_CONF),
         Key("SBD_WATCHDOG", "Whether a watchdog is used.", Type.BOOLEAN, choices=_BOOLEAN, default="yes",
-            deprecated="Read for compatibility; SBD_WATCHDOG_DEV=/dev/null means no.", source=_CODE),
-        _option("I", "How long one read or write of the disk may take.", "3", feeds="sbd.io_timeout"),
-        _option("t", "Pause before a disk's servant that failed early is started again.", "5",
-                feeds="sbd.restart_delay"),
+            deprecated="read for compatibility; SBD_WATCHDOG_DEV=/dev/null means no", source=_CODE),
+        _option("I", "How long one read or write of the disk may take.", "3"),
+        _option("t", "Pause before a disk's servant that failed early is started again.", "5"),
         _option("F", "How often a servant is restarted within that time; 0 for without bound.", "1", unit="times"),
         _option("s", "How long the start waits for the disks.", "120"),
         _option("5", "Above which latency a warning is logged; unset is three fifths of the watchdog timeout.", None),
@@ -98,8 +96,9 @@ SBD = Schema(
         _switch("Z", "For tests: trace what would reset the node."), _switch("D", "For compatibility; does nothing."),
         _switch("z", "Leave the disk's I/O priority alone."), _switch("h", "Show help."),
     ),
-    unknown="sbd ignores it", own_prefix="SBD_", invalid="sbd takes it for 0 or keeps its default",
-    outside="sbd takes it as it is", fold_case=True,
+    unknown="sbd ignores it", own_prefix="SBD_", invalid="sbd takes it for 0",
+    invalid_word="sbd takes it for no, or keeps its default",
+    outside="sbd takes it as it is", fold_values=True,
 )
 
 SBD_DUMP = Schema(
@@ -117,9 +116,10 @@ SBD_DUMP = Schema(
         Key("disk", "The device.", Type.TEXT, sections=("disk",), source="sbd src/sbd-md.c"),
         Key("Header version", "Version of the format.", Type.TEXT, sections=("disk",), source="sbd src/sbd-md.c"),
         Key("UUID", "Identity of the header.", Type.TEXT, sections=("disk",), source="sbd src/sbd-md.c"),
-        Key("Number of slots", "Most nodes.", low=1, high=255, default="255", sections=("disk",), source="sbd src/sbd-md.c"),
+        Key("Number of slots", "Most nodes.", low=1, high=255, default="255", sections=("disk",),
+            source="sbd src/sbd-md.c"),
         Key("Sector size", "Logical block size of the disk.", unit="bytes", low=512, high=65536,
             sections=("disk",), source="sbd src/sbd-md.c"),
     ),
-    unknown="it is no line of `sbd dump`", fold_case=True,
+    unknown="it is no line of `sbd dump`",
 )
