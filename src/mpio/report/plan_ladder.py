@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from mpio.report.plan_text import LETTERS
+from mpio.report.plan_text import LETTERS, span
 from mpio.report.sheet import Deadline, Rung, Sheet, axis_end_ns
 from mpio.report.svg import Linear, drawing, element
 from mpio.units import NS_PER_S, format_duration
@@ -54,14 +54,10 @@ def ladder(sheet: Sheet, layout: Layout) -> Markup:
         parts += _rung(rung, [line for _, line in lines], scale, layout, y)
         y += layout.row
     parts += _deadlines(lines, scale, y)
-    described = "; ".join(f"{rung.words}: at worst {_worst(rung)}" for rung in sheet.rungs)
+    described = "; ".join(f"{rung.words}: at worst {span(rung.budget.worst_ns)}" for rung in sheet.rungs)
     limits = "; ".join(f"{letter}: {line.words}, {format_duration(line.at_ns)}" for letter, line in lines)
     return drawing(layout.width, height, "Worst case of each scenario against each deadline",
                    f"{described}. Deadlines: {limits or 'none'}.", *parts)
-
-
-def _worst(rung: Rung) -> str:
-    return "for ever" if rung.budget.worst_ns is None else format_duration(rung.budget.worst_ns)
 
 
 def _axis(scale: Linear, layout: Layout, height: float) -> list[str]:
@@ -85,8 +81,9 @@ def _rung(rung: Rung, lines: Sequence[Deadline], scale: Linear, layout: Layout, 
         bar_y = y + (layout.row - _BAR) / 2
         text_y = bar_y + 13
         name_x, name_anchor, worst_x = layout.left - 76, "end", layout.left - 10
+    worst = span(rung.budget.worst_ns)
     parts = [element("text", text=rung.words, x=name_x, y=text_y, text_anchor=name_anchor, class_=name_class),
-             element("text", text=_worst(rung), x=worst_x, y=text_y, text_anchor="end", class_=worst_class)]
+             element("text", text=worst, x=worst_x, y=text_y, text_anchor="end", class_=worst_class)]
     return [*parts, *_segments(rung, scale, bar_y), *_best(rung, scale, bar_y), *_overrun(rung, lines, scale, bar_y),
             *_onward(rung, scale, bar_y)]
 

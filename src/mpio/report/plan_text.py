@@ -12,7 +12,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from mpio.report.sheet import Check, Deadline, Rung, Sheet, State, Verdict, axis_end_ns
+from mpio.planner.budget import Term
+from mpio.planner.linux_terms import LATENESS
+from mpio.report.sheet import Check, Deadline, Judgement, Rule, Rung, Sheet, State, Verdict, axis_end_ns
 from mpio.report.svg import Linear
 from mpio.units import format_duration
 
@@ -22,8 +24,9 @@ _BAR_MAX = 60
 _BAR_MIN = 12
 _STYLES: dict[Verdict, str] = {"ok": "bold green", "findings": "bold red", "unknown": "bold yellow"}
 SIGNS: dict[Verdict, str] = {"ok": "✓", "findings": "✗", "unknown": "?"}
-STATE_SIGNS: dict[State, str] = {"ok": "✓", "tight": "!", "violated": "✗", "unknown": "?"}
-STATE_STYLES: dict[State, str] = {"ok": "green", "tight": "yellow", "violated": "red", "unknown": "yellow"}
+STATE_SIGNS: dict[State, str] = {"ok": "✓", "tight": "!", "violated": "✗"}
+STATE_STYLES: dict[State, str] = {"ok": "green", "tight": "yellow", "violated": "red"}
+JUDGEMENT_SIGNS: dict[Judgement, str] = {"too weak": "✗", "right": "✓", "too strong": "↑"}
 _SEVERITY_SIGNS = {"error": ("✗", "red"), "warning": ("!", "yellow"), "note": ("·", "dim")}
 
 
@@ -49,7 +52,7 @@ def _parts(sheet: Sheet, width: int) -> list[RenderableType]:
     if sheet.checks:
         parts += [*_heading("What must hold"), _checks(sheet.checks)]
     if sheet.rules:
-        parts += [*_heading("Rules of thumb beside the exact bound"), _checks(sheet.rules)]
+        parts += [*_heading("Rules of thumb beside the exact bound"), _rules(sheet.rules)]
     if sheet.findings:
         parts += [*_heading("Findings"), _findings(sheet)]
     return parts
@@ -94,7 +97,12 @@ def ladder(sheet: Sheet, width: int) -> list[RenderableType]:
 
 
 def _worst(rung: Rung) -> str:
-    return "for ever" if rung.budget.worst_ns is None else format_duration(rung.budget.worst_ns)
+    return span(rung.budget.worst_ns)
+
+
+def span(ns: int | None) -> str:
+    """A time that may have no end."""
+    return "for ever" if ns is None else format_duration(ns)
 
 
 def _bar(rung: Rung, lines: Sequence[Deadline], scale: Linear, room: int) -> Text:
@@ -149,12 +157,19 @@ def _sums(rungs: Sequence[Rung]) -> Table:
     table = _grid()
     for rung in rungs:
         budget = rung.budget
-        terms = " + ".join(f"{format_duration(term.value_ns)} {term.name}" for term in budget.terms)
+        terms = " + ".join(f"{format_duration(value_ns)} {name}" for name, value_ns in _folded(budget.terms))
         best = "" if budget.best_ns == budget.worst_ns else f"; at best {format_duration(budget.best_ns)}"
         fails = "" if budget.fails_after_ns is None else f"; fails after {format_duration(budget.fails_after_ns)}"
         total = f"{_worst(rung)} = {terms or 'nothing to wait for'}"
         table.add_row(Text(rung.words), Text.assemble(total, (best + fails, "dim")))
     return table
+
+
+def _folded(terms: Sequence[Term]) -> list[tuple[str, int]]:
+    """Terms with their worst values; the lateness of all timers is one of them."""
+    late = [term for term in terms if term.name.startswith(LATENESS)]
+    rows = [(term.name, term.value_ns) for term in terms if term not in late]
+    return [*rows, *([("lateness of timers", sum(term.value_ns for term in late))] if late else [])]
 
 
 def _checks(checks: Sequence[Check]) -> Table:
@@ -163,12 +178,21 @@ def _checks(checks: Sequence[Check]) -> Table:
         sign = Text(STATE_SIGNS[check.state], style=STATE_STYLES[check.state])
         slack = "" if check.slack_ns is None else _slack(check.slack_ns)
         detail = Text(check.words)
-        if check.left_ns is not None and check.right_ns is not None:
-            left, right = format_duration(check.left_ns), format_duration(check.right_ns)
-            detail.append(f"  {left} {'≤' if check.left_ns <= check.right_ns else '>'} {right}", style="bold")
+        relation = ">" if check.state == "violated" else "≤"
+        detail.append(f"  {span(check.left_ns)} {relation} {span(check.right_ns)}", style="bold")
         if check.source:
             detail.append(f"  [{check.source}]", style="dim")
         table.add_row(sign, Text(check.name, no_wrap=True), Text(slack, justify="right", no_wrap=True), detail)
+    return table
+
+
+def _rules(rules: Sequence[Rule]) -> Table:
+    table = _grid()
+    for rule in rules:
+        sign = Text(f"{JUDGEMENT_SIGNS[rule.judgement]} {rule.judgement}", no_wrap=True)
+        bound = "no value is safe" if rule.exact_ns is None else f"safe from {format_duration(rule.exact_ns)} on"
+        asked = f"asks for {rule.setting} {span(rule.wanted_ns)}, it is {span(rule.found_ns)}, {bound}. {rule.why}"
+        table.add_row(sign, Text.assemble(f"{rule.words}  ", (asked, "dim")))
     return table
 
 

@@ -15,7 +15,8 @@ from mpio.units import NS_PER_S
 
 VERSION = 1
 Verdict = Literal["ok", "findings", "unknown"]
-State = Literal["ok", "tight", "violated", "unknown"]
+State = Literal["ok", "tight", "violated"]
+Judgement = Literal["too weak", "right", "too strong"]
 _ROOM_ABOVE = 1.15  # of the axis beyond the longest thing that it has to show
 
 
@@ -70,20 +71,43 @@ class Rung(_Clean):
 
 @dataclass(frozen=True, slots=True)
 class Check(_Clean):
-    """One inequality, left at most right, and how it stands. `left_ns` and `right_ns` are None where unknown."""
+    """One inequality, left at most right, and how it stands. A side that is None has no end."""
 
     name: str
     state: State
     words: str
-    left_ns: int | None = None
-    right_ns: int | None = None
+    left_ns: int | None
+    right_ns: int | None
     source: str = ""
     goal: str = ""
 
     @property
     def slack_ns(self) -> int | None:
-        """What is left; negative where it is violated."""
+        """What is left; negative where it is violated; None where a side has no end."""
         return None if self.left_ns is None or self.right_ns is None else self.right_ns - self.left_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Rule(_Clean):
+    """A rule of thumb beside the exact bound: what it asks for, what is set, and from where on it would be safe.
+
+    Attributes:
+        name: stable. words: the rule. setting: what it is about.
+        judgement: of what it asks for, whatever is set. kept: whether what is set keeps it.
+        wanted_ns: what it asks for. found_ns: what is set, None for ever. exact_ns: the smallest safe value, None if
+            none is. why: one sentence about the judgement.
+    """
+
+    name: str
+    words: str
+    setting: str
+    judgement: Judgement
+    kept: bool
+    wanted_ns: int
+    found_ns: int | None
+    exact_ns: int | None
+    why: str
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +160,7 @@ class Sheet(_Clean):
     rungs: tuple[Rung, ...] = ()
     deadlines: tuple[Deadline, ...] = ()
     checks: tuple[Check, ...] = ()
-    rules: tuple[Check, ...] = ()
+    rules: tuple[Rule, ...] = ()
     settings: tuple[Setting, ...] = ()
     findings: tuple[Finding, ...] = ()
     conflict: tuple[str, ...] = ()
@@ -159,7 +183,7 @@ class Sheet(_Clean):
             "deadlines": [{"name": line.name, "kind": line.kind, "at_ns": line.at_ns, "words": line.words}
                           for line in self.deadlines],
             "checks": [_check_json(check) for check in self.checks],
-            "rules": [_check_json(rule) for rule in self.rules],
+            "rules": [_rule_json(rule) for rule in self.rules],
             "settings": [
                 {"name": row.name, "file": row.file, "value": row.value, "old": row.old, "origin": row.origin,
                  "reason": row.reason} for row in self.settings
@@ -173,6 +197,12 @@ class Sheet(_Clean):
 def _check_json(check: Check) -> dict[str, object]:
     return {"name": check.name, "state": check.state, "words": check.words, "left_ns": check.left_ns,
             "right_ns": check.right_ns, "slack_ns": check.slack_ns, "source": check.source, "goal": check.goal}
+
+
+def _rule_json(rule: Rule) -> dict[str, object]:
+    return {"name": rule.name, "words": rule.words, "setting": rule.setting, "judgement": rule.judgement,
+            "kept": rule.kept, "wanted_ns": rule.wanted_ns, "found_ns": rule.found_ns, "exact_ns": rule.exact_ns,
+            "why": rule.why, "source": rule.source}
 
 
 def axis_end_ns(rungs: Sequence[Rung], deadlines: Sequence[Deadline]) -> int:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from mpio.planner.budget import Budget, Term, total
-from mpio.report.sheet import Asked, Check, Deadline, Finding, Rung, Setting, Sheet
+from mpio.report.sheet import Asked, Check, Deadline, Finding, Rule, Rung, Setting, Sheet
 
 S = 1_000_000_000
 
@@ -44,10 +44,14 @@ def plan() -> Sheet:
         checks=(
             Check("N1", "ok", "a stall plus one heartbeat period", 28 * S, 60 * S, "cluster heartbeat.c"),
             Check("C3", "violated", "noop + timeout + recovery", 26 * S, 20 * S),
-            Check("C4", "unknown", "not known"),
+            Check("C4", "ok", "no end to it", 5 * S, None),
             Check("C5", "tight", "exact", 5 * S, 5 * S),
         ),
-        rules=(Check("polling", "ok", "polling_interval at least 6", 6 * S, 12 * S),),
+        rules=(
+            Rule("article.polling", "polling_interval at least 6", "polling_interval", "too weak", True, 6 * S, 12 * S,
+                 7 * S, "polling has no part in it", "an old article"),
+            Rule("article.never", "heartbeat at least 24", "o2cb", "too strong", False, 24 * S, None, None, "why not"),
+        ),
         settings=(
             Setting("noop_out_interval", "2", "found soon", "iscsid.conf", old="5"),
             Setting("fast_io_fail_tmo", "5", "above a relogin", "multipath.conf", origin="built-in default"),
