@@ -14,15 +14,14 @@ def explain(name: str) -> str:
 
     Raises InputError with the nearest known name.
     """
-    found = dict.fromkeys(_found(name.strip()))
-    if not found:
+    blocks: dict[tuple[str, str], tuple[Key, list[Schema]]] = {}
+    for schema, key in _found(name.strip()):
+        blocks.setdefault((key.name, key.meaning), (key, []))[1].append(schema)
+    if not blocks:
         known = tuple(dict.fromkeys(key.name for schema in SCHEMAS.values() for key in schema.keys))
         hint = nearest(name.strip(), known)
         raise InputError("", f"there is no setting {name.strip()[:80]!r}" + (f"; did you mean {hint}?" if hint else ""))
-    blocks: dict[Key, list[Schema]] = {}
-    for schema, key in found:
-        blocks.setdefault(key, []).append(schema)
-    return "\n\n".join(_block(key, schemas) for key, schemas in blocks.items())
+    return "\n\n".join(_block(key, schemas) for key, schemas in blocks.values())
 
 
 def _found(name: str) -> Iterator[tuple[Schema, Key]]:
@@ -79,7 +78,7 @@ def value(key: Key) -> str:
 def defaults(key: Key, schema: Schema) -> Iterator[str]:
     """Today's upstream default, then all others with whose they are."""
     explained = [other.note for other in key.others if _says_what_unset_means(other)]
-    unset = "unset" + (f" ({'; '.join(explained)})" if explained else "")
+    unset = ", ".join(["unset", *explained])
     yield unset if key.default is None else key.default or "empty"
     for other in key.others:
         if _says_what_unset_means(other):

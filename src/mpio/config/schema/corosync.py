@@ -20,10 +20,11 @@ _OLD = "of corosync 1 or 2; corosync 3 ignores it"
 def _totem(
     name: str, meaning: str, default: str | None, *, unit: str = "ms", low: int = 30, high: int = _UINT_MAX,
     feeds: str = "", others: tuple[Default, ...] = (), words: tuple[tuple[str, str], ...] = (), ignored: str = "",
+    note: str = "",
 ) -> Key:
     return Key(
         name, meaning, unit=unit, low=low, high=high, default=default, others=others, words=words, feeds=feeds,
-        ignored=ignored, sections=("totem",), source=f"{_MAN}, {_TOTEM}",
+        ignored=ignored, note=note, sections=("totem",), source=f"{_MAN}, {_TOTEM}",
     )
 
 
@@ -42,10 +43,7 @@ _TIMERS = (
     _totem(
         "token", "How long the token may stay away before it counts as lost; base of the effective token.", "3000",
         feeds="corosync.token_ms",
-        others=(
-            Default("1000", before=(3, 1), note="until October 2020"),
-            Default("5000", shipped=True, distribution="sles", note="as the SUSE guides set it"),
-        ),
+        others=(Default("1000", before=(3, 1), note="until October 2020"),), note="SUSE's guides set 5000.",
     ),
     _totem(
         "token_coefficient",
@@ -54,18 +52,18 @@ _TIMERS = (
     ),
     _totem(
         "consensus", "How long agreement on a new membership may take; at least 1.2 times the effective token.", None,
-        feeds="corosync.consensus_ms", others=(Default(None, note="unset is 1.2 times the effective token"),),
+        feeds="corosync.consensus_ms", others=(Default(None, note="which is 1.2 times the effective token"),),
     ),
     _totem(
         "token_retransmits_before_loss_const", "How many retransmissions of the token are tried before it is lost.",
         "4", unit="retransmissions", low=0,
     ),
     _totem("token_retransmit", "When an unseen token is sent again.", None,
-           others=(Default(None, note="unset is token / (retransmits + 0.2)"),)),
+           others=(Default(None, note="which is token / (retransmits + 0.2)"),)),
     _totem("token_warning", "Part of the token after which its absence is logged.", "75", unit="percent", low=0,
            high=100, words=(("0", "never"),)),
     _totem("hold", "How long an idle token is held.", None, low=14,
-           others=(Default(None, note="unset is 0.8 times token_retransmit, less a tick"),)),
+           others=(Default(None, note="which is 0.8 times token_retransmit, less a tick"),)),
     _totem("join", "How long to wait for join messages.", "50"),
     _totem("send_join", "Bound of a random wait before a join message.", "0", low=0),
     _totem("merge", "Pause before looking for another partition when no traffic flows.", "200"),

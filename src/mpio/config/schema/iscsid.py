@@ -75,13 +75,13 @@ _TIMERS = (
         "node.session.err_timeo.lu_reset_timeout",
         "How long LOGICAL UNIT RESET waits for its answer before the next step of error handling.",
         unit="s", low=0, high=_INT_MAX, default="30",
-        others=(Default("20", before=(2, 0, 871), note="from October 2007 to November 2009"),),
+        others=(Default("20", before=(2, 0, 872), note="from October 2007 to November 2009"),),
         feeds="lu_reset_timeout", source="linux drivers/scsi/libiscsi.c:iscsi_eh_device_reset",
     ),
     Key(
         "node.session.err_timeo.tgt_reset_timeout",
         "How long TARGET WARM RESET waits for its answer before the session is dropped.",
-        unit="s", low=0, high=_INT_MAX, default="30", since=(2, 0, 871), feeds="tgt_reset_timeout",
+        unit="s", low=0, high=_INT_MAX, default="30", since=(2, 0, 872), feeds="tgt_reset_timeout",
         source="linux drivers/scsi/libiscsi.c:iscsi_eh_target_reset",
     ),
     Key(

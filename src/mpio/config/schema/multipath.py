@@ -50,7 +50,7 @@ _TIMING = (
         "max_polling_interval",
         "Seconds between two checks of a path that stays healthy: the interval doubles up to this.",
         unit="s", low=1, high=_UINT_MAX, sections=(_D,), since=(0, 5, 0), feeds="max_polling_interval",
-        others=(Default(None, note="unset is four times polling_interval; set alone, it makes that a quarter of it"),),
+        others=(Default(None, note="which is four times polling_interval; set alone, it makes that a quarter of it"),),
         source=f"{_MAN}, multipath-tools libmultipath/config.c",
     ),
     Key(
@@ -58,7 +58,7 @@ _TIMING = (
         "How long a path check, or a prioritizer's command, may take.",
         unit="s", low=0, high=_INT_MAX, sections=(_D,), since=(0, 5, 0), feeds="checker_timeout",
         words=(("0", "as unset"),),
-        others=(Default(None, note="unset is the device's SCSI timeout, 30 if that cannot be read"),), source=_MAN,
+        others=(Default(None, note="which is the device's SCSI timeout, 30 if that cannot be read"),), source=_MAN,
     ),
     Key(
         "fast_io_fail_tmo",
@@ -86,7 +86,7 @@ _TIMING = (
     Key(
         "max_retries", "How often the SCSI layer repeats a command of a path's device.",
         unit="retries", low=0, high=5, sections=(_D,), words=(("off", "without bound"),), since=(0, 9, 7),
-        others=(Default(None, note="unset leaves the kernel's 5"),), feeds="max_retries", source=_MAN,
+        others=(Default(None, note="which leaves the kernel's 5"),), feeds="max_retries", source=_MAN,
     ),
     Key(
         "no_path_retry",
@@ -94,7 +94,7 @@ _TIMING = (
         unit="polls", low=0, high=_INT_MAX, sections=_DVOM, feeds="no_path_retry",
         words=(("fail", "fails at once, as unset"), ("0", "the same as fail"), ("queue", "waits for ever")),
         others=(
-            Default(None, note="unset leaves the map's features as they are, mostly fail; built-in entries of most "
+            Default(None, note="which leaves the map's features as they are, mostly fail; built-in entries of most "
                     "arrays set it and beat `defaults`"),
         ),
         source=f"{_MAN}, multipath-tools libmultipath/propsel.c:select_no_path_retry",
