@@ -83,7 +83,7 @@ class Reading:
             if "\0" in line.text:
                 self.trouble(line.number, "the line has NUL bytes", "nothing of it is used")
             elif bytes_max and (length > bytes_max or 4 * length > bytes_max < _bytes(self.text[line.start:line.past])):
-                self.trouble(line.number, f"the line is longer than the {bytes_max} bytes that are read of it")
+                self.trouble(line.number, f"the line is longer than the {bytes_max} bytes that are read at a time")
             else:
                 yield line
 
