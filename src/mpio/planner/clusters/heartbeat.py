@@ -76,8 +76,13 @@ def required(cluster: LinuxHa, storage: Storage) -> LinuxHa:
         storage.finite_ns("heartbeat.deadtime")
     gap_ns = longest_gap_ns(cluster, storage)
     assert gap_ns is not None
-    deadtime = max(cluster.deadtime, whole_seconds(2 * gap_ns), 2 * cluster.warntime)
-    return replace(cluster, deadtime=deadtime, initdead=max(cluster.initdead, 2 * deadtime))
+    raised = replace(cluster, deadtime=_at_least(cluster.deadtime, 2 * max(gap_ns, seconds(cluster.warntime))))
+    return replace(raised, initdead=_at_least(raised.initdead, 2 * seconds(raised.deadtime)))
+
+
+def _at_least(value_s: float, least_ns: int) -> float:
+    """The value if it is long enough, else the next whole second."""
+    return value_s if seconds(value_s) >= least_ns else whole_seconds(least_ns)
 
 
 def recommended(storage: Storage) -> LinuxHa:
