@@ -31,8 +31,9 @@ def wishes(goals: Goals, stack: LinuxStack, clusters: tuple[Cluster, ...]) -> tu
     """What should hold: a reset that fails no path, and the rules of clusters that fence nobody."""
     storage = promise.storage(goals, stack)
     return (
-        _resets(goals, stack),
-        *(_of_cluster(item) for item in inequalities(clusters, storage) if item.stake not in HARD and not item.inherent),
+        _resets(goals, stack), *_command_timeout(stack),
+        *(_of_cluster(item) for item in inequalities(clusters, storage)
+          if item.stake not in HARD and not item.inherent),
     )
 
 
@@ -86,11 +87,16 @@ def _pings(goals: Goals, stack: LinuxStack) -> list[Constraint]:
             f"a target that is silent for {format_duration(seconds(goals.io_latency_max_s))} keeps its sessions: "
             f"noop_out_interval + noop_out_timeout is {format_duration(silence_ns)}",
             "Linux drivers/scsi/libiscsi.c: iscsi_has_ping_timed_out", "io_latency_max_s"))
-    found.append(Constraint(
+    return found
+
+
+def _command_timeout(stack: LinuxStack) -> list[Constraint]:
+    if promise.silence_ns(stack) is None:
+        return []
+    return [Constraint(
         "pings.command_timeout", (stack.noop_out_timeout + 1) * NS_PER_S, stack.timeout * NS_PER_S,
         "a lost ping ends the connection before a command times out: noop_out_timeout < timeout",
-        "Linux drivers/scsi/libiscsi.c: iscsi_eh_cmd_timed_out"))
-    return found
+        "Linux drivers/scsi/libiscsi.c: iscsi_eh_cmd_timed_out")]
 
 
 def _resets(goals: Goals, stack: LinuxStack) -> Constraint:
@@ -102,12 +108,9 @@ def _resets(goals: Goals, stack: LinuxStack) -> Constraint:
 
 
 def _in_force(stack: LinuxStack) -> list[Constraint]:
-    """A fast_io_fail_tmo that multipathd leaves out matters where replacement_timeout is another."""
-    fast = stack.fast_io_fail_tmo
-    skipped = fast_io_fail_skipped(stack)
-    if not skipped or not stack.multipath or not fast or promise.recovery_ns(stack) == fast * NS_PER_S:
+    if promise.is_fast_io_fail_in_force(stack):
         return []
-    return [Constraint("fast_io_fail", 1, 0, f"fast_io_fail_tmo is not applied: {skipped}",
+    return [Constraint("fast_io_fail", 1, 0, f"fast_io_fail_tmo is not applied: {fast_io_fail_skipped(stack)}",
                        "multipath-tools libmultipath/discovery.c: sysfs_set_session_tmo")]
 
 

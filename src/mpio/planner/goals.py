@@ -11,19 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
-from mpio.model.cluster import Cluster, Corosync, LinuxHa, Mmp, Ncs, O2cb, Qdisk, Rac, Sanlock, Sbd
+from mpio.model.cluster import Cluster
 from mpio.model.stack import LinuxStack, TargetTimers, Version
 from mpio.planner.budget import Budget
-from mpio.planner.cluster import KINDS, defaults
+from mpio.planner.cluster import KINDS, STACKS, defaults
 
 _Owner = TypeVar("_Owner", bound=LinuxStack | Cluster)
 Severity = Literal["critical", "high", "medium", "low"]
 Safety = Literal["safe", "fences", "cannot tell"]
 
-PREFIXES: Mapping[type, str] = {
-    O2cb: "o2cb", Sbd: "sbd", Corosync: "corosync", Sanlock: "sanlock", Ncs: "ncs", LinuxHa: "heartbeat", Rac: "rac",
-    Mmp: "mmp", Qdisk: "qdisk",
-}
+PREFIXES: Mapping[type, str] = {kind: stack.name for kind, stack in STACKS.items()}
 """What stands before the dot in the name of a cluster's setting."""
 
 _SECONDS_MAX = 86_400

@@ -11,6 +11,7 @@ from mpio.planner.budget import Budget
 from mpio.planner.cluster import Storage
 from mpio.planner.goals import Goals
 from mpio.planner.linux import Comeback, Hang, Loss, Scenario, predict
+from mpio.planner.linux_recovery import fast_io_fail_skipped
 from mpio.planner.linux_terms import first_relogin, pings, recovered, worst_ns
 from mpio.units import NS_PER_S, seconds
 
@@ -24,7 +25,6 @@ _LONGEST = (Scenario.ONE_WAY_LOSS, Scenario.LOGOUT_REQUEST)
 """Those of `PATH_FAILURES` that none of the others outlasts: the rest are parts of a one-way loss."""
 _ENDS_BY_ITSELF = (Scenario.RESET_BACK, Scenario.LOGOUT_REQUEST)
 """What passes without another path."""
-
 
 _WAYS_TO_LOSE_ALL = (
     ("silent", Loss.SILENT, None), ("one_way", Loss.ONE_WAY, None), ("reset", Loss.RESET, Comeback.SILENT),
@@ -100,6 +100,13 @@ def recovery_ns(stack: LinuxStack) -> int | None:
     """How long I/O surely waits for a lost session before its path is failed; None for ever."""
     terms = recovered(stack)
     return None if terms is None else sum(term.best_ns for term in terms)
+
+
+def is_fast_io_fail_in_force(stack: LinuxStack) -> bool:
+    """Whether fast_io_fail_tmo, if there is one, is what I/O waits; it may also be what replacement_timeout says."""
+    fast = stack.fast_io_fail_tmo
+    return (not stack.multipath or not fast or not fast_io_fail_skipped(stack)
+            or recovery_ns(stack) == fast * NS_PER_S)
 
 
 def silence_ns(stack: LinuxStack) -> int | None:

@@ -1,0 +1,338 @@
+"""Search for the settings of a plan: exact, over whole seconds, by what each value makes longer or shorter.
+
+The domain: pings of 1 to 300 s (none only where one of them is fixed at 0), a recovery of 1 to 3600 s, polls of 1 to
+30 s, logins of what is wished or 15, 10, 5 or 3 s, any queue. The order of wishes is that of `solve`.
+
+Why it misses nothing: a longer ping or recovery never makes a stall shorter, and stalls are all that `max_stall_s` and
+a cluster see of them. A longer recovery or queue only lets I/O wait longer, and no outage ends later for it. So along
+each of these what is feasible is an interval, whose ends are found by halving or by subtraction. Polling and login,
+where longer cuts both ways, have few values, which are tried one by one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from mpio.model.cluster import Cluster, Sanlock, Sbd
+from mpio.model.stack import LinuxStack
+from mpio.planner import promise
+from mpio.planner.fit import Fitter, greatest
+from mpio.planner.goals import Goals
+from mpio.planner.linux_terms import has_interval_fault, pings
+from mpio.units import NS_PER_S, seconds
+
+PING_MAX_S = 300
+RECOVERY_MAX_S = 3600
+POLLING_MAX_S = 30
+LOGIN_TIMEOUTS_S = (15, 10, 5, 3)
+_PINGS_S = 10
+"""noop_out_interval + noop_out_timeout as shipped, where the wishes have none."""
+_ENDLESS_NS = 10**9 * NS_PER_S
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Settings that meet the goals."""
+
+    stack: LinuxStack
+    clusters: tuple[Cluster, ...]
+
+
+class Search:
+    """One search for settings that meet goals and come near to what is wished; `run` does it.
+
+    Args:
+        goals: what is asked for.
+        wished: the stack's values to stay near to.
+        kept: the cluster's values to stay near to; None for what its recipe recommends.
+        fixed: settings that must stay, by name; those of the goals if not given.
+    """
+
+    def __init__(
+        self, goals: Goals, wished: LinuxStack, kept: tuple[Cluster, ...] | None = None,
+        fixed: Mapping[str, object] | None = None,
+    ) -> None:
+        self._goals = goals
+        fixed = goals.fixed if fixed is None else fixed
+        self._fixed = frozenset(name for name in fixed if "." not in name)
+        self._wished = wished.replace(
+            hz=goals.hz, kernel=goals.kernel, multipath_tools=goals.multipath_tools,
+            **{name: fixed[name] for name in self._fixed})
+        if goals.hung_lun and self._is_free("max_retries"):
+            self._wished = self._wished.replace(max_retries=0)  # each retry hangs for as long again
+        waits_ns = promise.recovery_ns(self._wished)
+        self._recovery_s = RECOVERY_MAX_S if waits_ns is None else max(1, waits_ns // NS_PER_S)
+        self._fitter = Fitter(goals, kept, fixed)
+        self._has_cluster = bool(goals.cluster != "none" if kept is None else kept)
+        self._limit_ns = self._limit()
+
+    def _limit(self) -> int | None:
+        """The longest stall that goals and cluster allow; negative if they allow none."""
+        carried_ns = self._fitter.carries_ns()
+        if carried_ns is None or (self._goals.max_stall_s is not None and self._goals.paths == 1):
+            return -1
+        if self._goals.max_stall_s is None:
+            return carried_ns if self._has_cluster else None
+        return min(carried_ns, seconds(self._goals.max_stall_s))
+
+    def run(self) -> Found | None:
+        """The best settings in the order of wishes, or None if there are none."""
+        if self._limit_ns == -1:
+            return None
+        login_s = -(-promise.relogin_ns(self._goals, self._wished) // NS_PER_S)
+        quickest = self._pings(1)
+        if not quickest or (self._best(quickest[0], 1) is None and self._best(quickest[-1], 1) is None):
+            return None
+        for recovery_s in dict.fromkeys((login_s, 1)):
+            for pairs in self._pings(recovery_s):
+                stack = self._best(pairs, recovery_s)
+                if stack is not None:
+                    return self._finished(stack)
+        return None
+
+    # --- pings
+
+    def _pings(self, recovery_s: int) -> list[list[tuple[int, int]]]:
+        """noop_out_interval and noop_out_timeout, grouped by their sum: the wished one first, then shorter ones.
+
+        A sum that stalls too long with this recovery does so with any longer one.
+        """
+        given = [self._given("noop_out_interval"), self._given("noop_out_timeout")]
+        latency_s = int(self._goals.io_latency_max_s)
+        in_force = pings(self._wished)
+        if None not in given:
+            is_patient = in_force is None or sum(in_force) > latency_s
+            return [[(self._wished.noop_out_interval, self._wished.noop_out_timeout)]] if is_patient else []
+        if 0 in given:
+            return [[(0, 0)]]
+        low = max(2, latency_s + 1)
+        top = greatest(low, max(low, sum(in_force or (_PINGS_S,))), lambda sum_s: any(
+            self._stands(self._eager(pair, recovery_s)) for pair in self._pairs(sum_s)))
+        return [] if top is None else [self._pairs(sum_s) for sum_s in range(top, low - 1, -1)]
+
+    def _pairs(self, sum_s: int) -> list[tuple[int, int]]:
+        """All pairs of this sum: the most equal ones first, the timeout the longer, but shorter than a command's."""
+        interval, timeout = self._given("noop_out_interval"), self._given("noop_out_timeout")
+        command = self._given("timeout")
+        pairs = [
+            (first, sum_s - first) for first in range(max(1, sum_s - PING_MAX_S), min(PING_MAX_S, sum_s - 1) + 1)
+            if interval in (None, first) and timeout in (None, sum_s - first)
+        ]
+        return sorted(pairs, key=lambda pair: (
+            command is not None and pair[1] >= command, abs(pair[1] - pair[0]), pair[0]))
+
+    # --- recovery
+
+    def _best(self, pairs: list[tuple[int, int]], least_s: int) -> LinuxStack | None:
+        """With the recovery nearest to the wished one that any of these pings allows."""
+        nearest: tuple[int, LinuxStack] | None = None
+        for pair in pairs:
+            found = self._with_recovery(pair, least_s)
+            if found is None:
+                continue
+            recovery_s, stack = found
+            away_s = abs(recovery_s - max(self._recovery_s, least_s))
+            if away_s == 0:
+                return stack
+            if nearest is None or away_s < nearest[0]:
+                nearest = away_s, stack
+        return None if nearest is None else nearest[1]
+
+    def _with_recovery(self, pair: tuple[int, int], least_s: int) -> tuple[int, LinuxStack] | None:
+        """The recovery nearest to the wished one that stalls no longer than allowed and lasts through the outage."""
+        def eager(recovery_s: int) -> LinuxStack:
+            return self._eager(pair, recovery_s)
+
+        def lasts(recovery_s: int) -> bool:
+            waits_ns = promise.recovery_ns(eager(recovery_s))
+            return waits_ns is None or waits_ns >= least_s * NS_PER_S
+
+        if not (self._is_free("fast_io_fail_tmo") or self._is_free("replacement_timeout")):
+            stack = self._completed(eager(least_s)) if self._stands(eager(least_s)) and lasts(least_s) else None
+            return None if stack is None else (self._recovery_s, stack)
+        start = greatest(least_s, max(least_s, self._recovery_s), lambda value: self._stands(eager(value)))
+        if start is None or not lasts(start):
+            return None
+        stack = self._completed(eager(start))
+        if stack is not None:
+            return start, stack
+        if self._is_free("no_path_retry") and not self._fitter.forbids_queueing:
+            return None  # the outage itself is too long for the cluster
+        top = greatest(start, RECOVERY_MAX_S, lambda value: self._stands(eager(value)))
+        assert top is not None
+        for recovery_s, interval in sorted(self._recoveries_for_outage(eager(start), start)):
+            if recovery_s > top:
+                break
+            if self._whole(self._polled(eager(recovery_s), interval, self._logins()[-1])) is not None:
+                stack = self._completed(eager(recovery_s))
+                assert stack is not None
+                return recovery_s, stack
+        return None
+
+    def _recoveries_for_outage(self, stack: LinuxStack, start_s: int) -> list[tuple[int, int]]:
+        """For each polling_interval the recovery that lasts through the outage where the queue can't be longer.
+
+        I/O waits a second longer for each second of recovery.
+        """
+        if self._fitter.forbids_queueing and self._is_free("no_path_retry"):
+            stack = stack.replace(no_path_retry="fail")
+        found = []
+        for interval in self._intervals():
+            short_ns = -self._slack_ns(self._polled(stack, interval, self._logins()[-1]))
+            if short_ns > 0:
+                found.append((start_s + -(-short_ns // NS_PER_S), interval))
+        return found
+
+    # --- polling, login, queue
+
+    def _completed(self, stack: LinuxStack) -> LinuxStack | None:
+        """With the best polling, login and queue that carry the outage."""
+        for interval in self._intervals():
+            logins = self._logins()
+            found = self._whole(self._polled(stack, interval, logins[0]))
+            if found is not None:
+                return found.stack
+            if len(logins) == 1 or self._whole(self._polled(stack, interval, logins[-1])) is None:
+                continue
+            for login in logins[1:]:
+                found = self._whole(self._polled(stack, interval, login))
+                if found is not None:
+                    return found.stack
+        return None
+
+    def _intervals(self) -> list[int]:
+        """Values of polling_interval, the nearest to the wished one first; others matter in an outage only."""
+        wished = self._wished.polling_interval
+        if not self._is_free("polling_interval") or self._goals.ride_out_s is None:
+            return [wished]
+        return sorted(range(1, POLLING_MAX_S + 1), key=lambda value: abs(value - wished))
+
+    def _logins(self) -> list[int]:
+        """Values of login_timeout, the longest first: a shorter one never makes an outage longer."""
+        wished = self._wished.login_timeout
+        if not self._is_free("login_timeout") or self._goals.ride_out_s is None:
+            return [wished]
+        return [wished, *(value for value in LOGIN_TIMEOUTS_S if value < wished)]
+
+    def _polled(self, stack: LinuxStack, interval: int, login: int) -> LinuxStack:
+        stack = stack.replace(polling_interval=interval, login_timeout=login)
+        if self._is_free("max_polling_interval"):
+            if has_interval_fault(stack.multipath_tools):
+                stack = stack.replace(max_polling_interval=interval)
+            elif stack.max_polling_interval is not None and stack.max_polling_interval < interval:
+                stack = stack.replace(max_polling_interval=None)
+        return stack
+
+    def _whole(self, stack: LinuxStack) -> Found | None:
+        """With a queue and a cluster, if there are any that carry the outage."""
+        queued = self._queued(stack)
+        if queued is None:
+            return None
+        storage = promise.storage(self._goals, queued)
+        if self._is_free("max_polling_interval"):  # as short as it can be; `_finished` makes it longer
+            storage = replace(storage, polling_interval_max_ns=queued.polling_interval * NS_PER_S)
+        clusters = self._fitter.fit(storage)
+        return None if clusters is None else Found(queued, clusters)
+
+    def _queued(self, stack: LinuxStack) -> LinuxStack | None:
+        """With the wished no_path_retry if it lasts through the outage, else the smallest that does."""
+        wished = stack.replace(no_path_retry=self._wished.no_path_retry)
+        is_free = self._is_free("no_path_retry")
+        if is_free and self._fitter.forbids_queueing:
+            wished, is_free = stack.replace(no_path_retry="fail"), False
+        if self._slack_ns(wished) >= 0 and promise.is_fast_io_fail_in_force(wished):
+            return wished
+        if not is_free:
+            return None
+        interval_ns = stack.polling_interval * NS_PER_S
+        short_ns = -self._slack_ns(stack.replace(no_path_retry="fail"))
+        count = max(1, -(-short_ns // interval_ns))
+        fast = stack.fast_io_fail_tmo or 0
+        for retries in range(count, count + fast + 2):  # multipathd compares fast_io_fail_tmo with the queue's length
+            queued = stack.replace(no_path_retry=retries)
+            if promise.is_fast_io_fail_in_force(queued):
+                return queued
+        return None
+
+    def _slack_ns(self, stack: LinuxStack) -> int:
+        """What is left of I/O's patience when the outage is over; negative if I/O fails."""
+        slack = [item.slack_ns for item in promise.outages(self._goals, stack)]
+        return min((value for value in slack if value is not None), default=_ENDLESS_NS)
+
+    # --- one failing path
+
+    def _eager(self, pair: tuple[int, int], recovery_s: int) -> LinuxStack:
+        """With these, and as quick to give up as it can be in all that is not fixed."""
+        quick = {"timeout": max(1, pair[1] + 1), "abort_timeout": 1, "logout_timeout": 1, "max_retries": 0}
+        quick |= {"noop_out_interval": pair[0], "noop_out_timeout": pair[1]}
+        quick |= {"fast_io_fail_tmo": recovery_s, "replacement_timeout": recovery_s}
+        return self._wished.replace(**{name: value for name, value in quick.items() if self._is_free(name)})
+
+    def _stands(self, stack: LinuxStack) -> bool:
+        """Whether no path failure stalls longer than goals and cluster allow."""
+        return self._is_within(stack, self._limit_ns)
+
+    def _is_within(self, stack: LinuxStack, limit_ns: int | None) -> bool:
+        if limit_ns is None:
+            return True
+        worst_ns = self._stall_ns(stack)
+        return worst_ns is not None and worst_ns <= limit_ns
+
+    def _stall_ns(self, stack: LinuxStack) -> int | None:
+        budgets = [*promise.stalls(self._goals, stack).values()]
+        if (in_turn := promise.serial(self._goals, stack)) is not None:
+            budgets.append(in_turn)
+        return promise.longest(*budgets).worst_ns
+
+    # --- the rest
+
+    def _finished(self, stack: LinuxStack) -> Found:
+        """With everything that was taken shorter than wished as long again as it may be, and the cluster for that."""
+        for name in ("timeout", "abort_timeout", "max_retries"):
+            stack = self._lengthened(stack, name, self._limit_ns)
+        limit_ns = self._limit_ns
+        if self._has_cluster and self._goals.paths > 1:  # no heartbeat should wait for a mere logout
+            limit_ns = self._stall_ns(stack)
+        stack = self._lengthened(stack, "logout_timeout", limit_ns)
+        found = self._whole(stack)
+        assert found is not None, "what was feasible is so with a stall within the limit"
+        stack, clusters = found.stack, found.clusters
+        for cluster in clusters:
+            if isinstance(cluster, Sbd) and self._is_free("max_polling_interval"):
+                longest = max(stack.polling_interval, cluster.watchdog - 1)
+                if stack.polling_interval_max > longest:
+                    stack = stack.replace(max_polling_interval=longest)
+            if isinstance(cluster, Sanlock) and self._is_free("no_path_retry"):
+                stack = self._queued_for_lease(stack, cluster)
+        return Found(stack, clusters)
+
+    def _lengthened(self, stack: LinuxStack, name: str, limit_ns: int | None) -> LinuxStack:
+        """With the wished value, or the longest below it, by which nothing stalls longer than this."""
+        if not self._is_free(name):
+            return stack
+
+        def with_value(value: int) -> LinuxStack:
+            return stack.replace(**{name: value})
+
+        def may_be(value: int) -> bool:
+            if not self._is_within(with_value(value), limit_ns):
+                return False
+            return pings(stack) is not None or self._whole(with_value(value)) is not None
+
+        low = getattr(stack, name)
+        value = greatest(low, max(low, getattr(self._wished, name)), may_be)
+        return stack if value is None else with_value(value)
+
+    def _queued_for_lease(self, stack: LinuxStack, cluster: Sanlock) -> LinuxStack:
+        """I/O waits for as long as the lease lasts and no longer, as vdsm sets it: 8 io_timeout."""
+        if stack.no_path_retry == "queue":
+            return stack
+        count = 8 * cluster.io_timeout // stack.polling_interval
+        known = 0 if stack.no_path_retry == "fail" else stack.no_path_retry
+        longer = stack.replace(no_path_retry=max(count, known))
+        return longer if promise.is_fast_io_fail_in_force(longer) else stack
+
+    def _is_free(self, name: str) -> bool:
+        return name not in self._fixed
+
+    def _given(self, name: str) -> int | None:
+        return None if self._is_free(name) else getattr(self._wished, name)
