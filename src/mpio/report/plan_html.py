@@ -9,7 +9,6 @@ from mpio import __version__
 from mpio.report.plan_ladder import NARROW, WIDE, ladder, ordered
 from mpio.report.plan_text import FINDINGS_MAX, JUDGEMENT_SIGNS, SIGNS, STATE_SIGNS, span
 from mpio.report.sheet import Sheet, State, Verdict
-from mpio.units import format_duration
 
 STATE_WORDS: dict[State, str] = {"ok": "holds", "tight": "tight", "violated": "violated"}
 _TONES: dict[Verdict, str] = {"ok": "pass", "findings": "fail", "unknown": "unknown"}
@@ -19,7 +18,7 @@ def render_plan(sheet: Sheet) -> str:
     """The whole page."""
     environment = Environment(loader=PackageLoader("mpio.report"), autoescape=True, undefined=StrictUndefined,
                               trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"duration": format_duration, "span": span}
+    environment.filters["span"] = span
     return environment.get_template("plan.html.j2").render(
         sheet=sheet,
         version=__version__,

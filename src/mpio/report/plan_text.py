@@ -30,13 +30,16 @@ JUDGEMENT_SIGNS: dict[Judgement, str] = {"too weak": "✗", "right": "✓", "too
 _SEVERITY_SIGNS = {"error": ("✗", "red"), "warning": ("!", "yellow"), "note": ("·", "dim")}
 
 
-def print_sheet(sheet: Sheet, console: Console) -> None:
-    """Print the whole sheet, in the order in which one asks: what, how long, why, and what to set."""
-    for part in _parts(sheet, console.width):
+def print_sheet(sheet: Sheet, console: Console, *, full: bool = False) -> None:
+    """Print a sheet, in the order in which one asks: what, how long, what to set, what holds.
+
+    Unless it is to be `full`, what deadlines are not about is left out of the sums, and sources and rules of thumb are.
+    """
+    for part in _parts(sheet, console.width, full=full):
         console.print(part, highlight=False)
 
 
-def _parts(sheet: Sheet, width: int) -> list[RenderableType]:
+def _parts(sheet: Sheet, width: int, *, full: bool) -> list[RenderableType]:
     headline = Text.assemble((f"{SIGNS[sheet.verdict]} {sheet.headline}", _STYLES[sheet.verdict]), " — ",
                              sheet.sentence)
     parts: list[RenderableType] = [headline]
@@ -46,16 +49,29 @@ def _parts(sheet: Sheet, width: int) -> list[RenderableType]:
         parts += [*_heading("What to give up for what"), *_list(sheet.ways_out)]
     if sheet.rungs:
         parts += [*_heading("Stall of an I/O, worst case, from the failure on"), *ladder(sheet, width)]
-        parts += [*_heading("Where it comes from"), _sums(sheet.rungs)]
     if sheet.settings:
         parts += [*_heading("Settings"), _settings(sheet)]
+    summed = [rung for rung in sheet.rungs if full or rung.binds]
+    if summed:
+        parts += [*_heading("Where the times come from"), _sums(summed)]
     if sheet.checks:
-        parts += [*_heading("What must hold"), _checks(sheet.checks)]
-    if sheet.rules:
+        parts += [*_heading("What must hold"), _checks(sheet.checks, full=full)]
+    if sheet.rules and full:
         parts += [*_heading("Rules of thumb beside the exact bound"), _rules(sheet.rules)]
     if sheet.findings:
         parts += [*_heading("Findings"), _findings(sheet)]
+    if not full and (sheet.rungs or sheet.rules):
+        parts += [Text(), Text(f"{_judged(sheet.rules)}--full has every sum, source and rule of thumb.", style="dim")]
     return parts
+
+
+def _judged(rules: Sequence[Rule]) -> str:
+    """How many rules of thumb would do, in one sentence."""
+    if not rules:
+        return ""
+    counts = [f"{count} {judgement}" for judgement in JUDGEMENT_SIGNS
+              if (count := sum(rule.judgement == judgement for rule in rules))]
+    return f"Of the rules of thumb for this, {', '.join(counts)}. "
 
 
 def _heading(text: str) -> list[RenderableType]:
@@ -102,7 +118,7 @@ def _worst(rung: Rung) -> str:
 
 def span(ns: int | None) -> str:
     """A time that may have no end."""
-    return "for ever" if ns is None else format_duration(ns)
+    return "for ever" if ns is None else format_duration(ns) if ns else "0 s"
 
 
 def _bar(rung: Rung, lines: Sequence[Deadline], scale: Linear, room: int) -> Text:
@@ -172,17 +188,17 @@ def _folded(terms: Sequence[Term]) -> list[tuple[str, int]]:
     return [*rows, *([("lateness of timers", sum(term.value_ns for term in late))] if late else [])]
 
 
-def _checks(checks: Sequence[Check]) -> Table:
+def _checks(checks: Sequence[Check], *, full: bool) -> Table:
     table = _grid()
     for check in checks:
         sign = Text(STATE_SIGNS[check.state], style=STATE_STYLES[check.state])
         slack = "" if check.slack_ns is None else _slack(check.slack_ns)
         detail = Text(check.words)
-        relation = ">" if check.state == "violated" else "≤"
-        detail.append(f"  {span(check.left_ns)} {relation} {span(check.right_ns)}", style="bold")
-        if check.source:
+        sides = f"{span(check.left_ns)} {'>' if check.state == 'violated' else '≤'} {span(check.right_ns)}"
+        if check.source and full:
             detail.append(f"  [{check.source}]", style="dim")
-        table.add_row(sign, Text(check.name, no_wrap=True), Text(slack, justify="right", no_wrap=True), detail)
+        table.add_row(sign, Text(check.name, no_wrap=True), Text(sides, style="bold", no_wrap=True),
+                      Text(slack, justify="right", no_wrap=True), detail)
     return table
 
 

@@ -10,9 +10,9 @@ from mpio.report.plan_text import FINDINGS_MAX, print_sheet
 from mpio.report.sheet import Finding, Rung, Setting, Sheet, axis_end_ns
 
 
-def printed(sheet: Sheet, width: int = 110) -> str:
+def printed(sheet: Sheet, width: int = 110, *, full: bool = False) -> str:
     console = Console(file=io.StringIO(), width=width, highlight=False)
-    print_sheet(sheet, console)
+    print_sheet(sheet, console, full=full)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -60,9 +60,18 @@ def test_every_width_holds_the_numbers(width: int) -> None:
 
 
 def test_sums_name_their_terms() -> None:
-    text = " ".join(printed(plan(), 200).split())
+    text = " ".join(printed(plan(), 200, full=True).split())
     assert "5 s silence before the ping + 5 s silence after the ping + 5 s wait for the session" in text
     assert "fails after 75 s" in text
+
+
+def test_what_is_not_asked_for_waits_for_full() -> None:
+    brief, full = printed(plan()), printed(plan(), full=True)
+    for words in ("96 s = 96 s command timeouts", "[cluster heartbeat.c]", "polling_interval at least 6"):
+        assert words not in brief
+        assert words in full
+    assert "Of the rules of thumb for this, 1 too weak, 1 too strong. --full has every sum" in brief
+    assert "--full" not in full
 
 
 def test_slack_is_said_with_its_sign() -> None:
