@@ -38,3 +38,56 @@ def test_every_kind_reads_finds_changes_and_writes(kind: Kind) -> None:
 
 def test_nothing_is_recognised_without_a_reason() -> None:
     assert codec_for("journal.txt", b"Nov 12 kernel: connection1:0: detected conn error (1022)\n") is None
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/etc/iscsi/iscsid.conf", Kind.ISCSID),
+        ("host7/etc/iscsi/iscsid.conf", Kind.ISCSID),
+        ("before-etc-iscsid.conf.txt", Kind.ISCSID),
+        ("sos_commands/etc_iscsi_iscsid.conf", Kind.ISCSID),
+        ("/var/lib/iscsi/nodes/iqn.x/192.0.2.1,3260,1/default", Kind.NODE_RECORD),
+        ("a/etc/iscsi/nodes/iqn.x/192.0.2.1,3260", Kind.NODE_RECORD),
+        ("/etc/multipath.conf", Kind.MULTIPATH),
+        ("/etc/multipath/conf.d/vendor.conf", Kind.MULTIPATH),
+        ("multipath.conf.generic", Kind.MULTIPATH),
+        ("/etc/sysconfig/o2cb", Kind.O2CB),
+        ("x/etc/default/o2cb", Kind.O2CB),
+        ("etc-sysconfig-o2cb.txt", Kind.O2CB),
+        ("/etc/ocfs2/cluster.conf", Kind.OCFS2),
+        ("/etc/sysconfig/sbd", Kind.SBD),
+        ("/etc/default/sbd", Kind.SBD),
+        ("node1-sbd-dump.txt", Kind.SBD_DUMP),
+        ("sos_commands/sbd_-d_.dev.sdb_dump", Kind.SBD_DUMP),
+        ("/etc/corosync/corosync.conf", Kind.COROSYNC),
+        ("/etc/sanlock/sanlock.conf", Kind.SANLOCK),
+        ("/etc/ha.d/ha.cf", Kind.HA_CF),
+        ("/etc/sysctl.conf", Kind.SYSCTL),
+        ("/etc/sysctl.d/99-cluster.conf", Kind.SYSCTL),
+        ("/etc/iet/ietd.conf", Kind.IETD),
+        ("/etc/ietd.conf", Kind.IETD),
+        ("C:\\case\\etc\\multipath.conf", Kind.MULTIPATH),
+        ("/etc/multipath.conf.rpmsave", None),
+        ("/etc/multipath.conf~", None),
+        ("/etc/iscsi/iscsid.conf.dpkg-old", None),
+        ("/etc/multipath/conf.d/vendor.conf.bak", None),
+        ("/etc/cluster/cluster.conf", None),
+        ("/etc/sysconfig/network", None),
+        ("mysanlock.conferences", None),
+        ("/etc/iscsi/initiatorname.iscsi", None),
+    ],
+)
+def test_a_file_is_known_by_its_name(path: str, kind: Kind | None) -> None:
+    assert codec_for(path, b"") == kind
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_a_file_is_known_by_its_content(kind: Kind) -> None:
+    assert codec_for("some.txt", SMALL[kind][0]) == kind
+    assert codec_for("some.txt", b"# a comment\r\n\r\n" + SMALL[kind][0]) == kind
+
+
+def test_another_program_s_file_of_the_same_name_is_not_read() -> None:
+    assert codec_for("/etc/ocfs2/cluster.conf", b'<?xml version="1.0"?>\n<cluster/>') is None
+    assert codec_for("multipath.conf", b"{% if x %}\ndefaults {\n") == Kind.MULTIPATH
