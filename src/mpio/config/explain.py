@@ -28,7 +28,7 @@ def _found(name: str) -> Iterator[tuple[Schema, Key]]:
     """Keys of that name in any file; else those that decide the planner's setting; else those that end so."""
     exact = [(schema, key) for schema in SCHEMAS.values() for key in named(schema.kind, name)]
     exact += [(SCHEMAS[kind], key) for kind, key in feeding(name)]
-    if exact:
+    if exact or not name:
         yield from exact
         return
     lower = name.lower()

@@ -17,6 +17,7 @@ from mpio.config.special import SPECIAL, initiators_key
 
 PROBLEMS_MAX = 200
 _VERY_NEAR = 0.86
+_REPEATED_MAX = 50  # each is one search of the document
 _ENCODING_LINES_MAX = 5
 _SENSIBLE_S_MAX = 1000  # timers of seconds that reach this look like milliseconds
 _SENSIBLE_MS_MIN = 100  # timers of milliseconds that stay below this look like seconds
@@ -56,6 +57,8 @@ def check_value(key: Key, text: str, schema: Schema) -> tuple[str, str, str] | N
 
     For values from other places than files too, such as options.
     """
+    if not text and schema.own_prefix:
+        return None
     if not text and key.type is not Type.TEXT:
         return "error", f"{key.name} has no value; expected {key.expected()}", ""
     try:
@@ -103,7 +106,7 @@ def _duplicates(document: Document, kind: Kind) -> Iterator[Problem]:
             name = entry.key.lower() if SCHEMAS[kind].fold_keys else entry.key
             lines.setdefault((entry.section, name), []).append(entry)
     repeated = (entries for entries in lines.values() if len(entries) > 1)
-    for entries in itertools.islice(repeated, PROBLEMS_MAX):
+    for entries in itertools.islice(repeated, _REPEATED_MAX):
         in_force = document.get(entries[0].section, entries[0].key)
         for entry in entries[:PROBLEMS_MAX]:
             if in_force is not None and entry.line != in_force.line:

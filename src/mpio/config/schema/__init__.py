@@ -78,7 +78,7 @@ def default(
 
 def feeding(field: str) -> Iterator[tuple[Kind, Key]]:
     """The keys that decide a field of `LinuxStack`, or one of a cluster such as "o2cb.heartbeat_threshold"."""
-    return ((schema.kind, key) for schema in SCHEMAS.values() for key in schema.keys if key.feeds == field)
+    return ((schema.kind, key) for schema in SCHEMAS.values() for key in schema.keys if field and key.feeds == field)
 
 
 @functools.lru_cache(maxsize=1024)

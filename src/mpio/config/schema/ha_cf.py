@@ -76,6 +76,7 @@ HA_CF = Schema(
             source="heartbeat heartbeat/config.c"),
         *(_text(name, _LOGGING) for name in ("logfile", "debugfile", "logfacility", "syslogmsgfmt")),
         _flag("use_logd", "Whether the logging daemon logs.", "off"),
+        _flag("log_badpack", "Whether bad packets are logged.", "on"),
         _flag("use_apphbd", "Whether apphbd watches heartbeat.", "off"),
         _flag("coredumps", "Whether core dumps are wanted.", "on"),
         _text("coreroot", "Where they go."),

@@ -316,8 +316,8 @@ _DAEMON = (
         for name, meaning, value in _DISCOVERY_TIMES
     ),
     Key(
-        "discovery.isns.discoveryd_poll_inval", "Pause between repeated discoveries.", unit="s", low=0,
-        high=_INT_MAX, default="-1", source=_IDBM,
+        "discovery.isns.discoveryd_poll_inval", "Pause between repeated discoveries.", unit="s", low=-1,
+        high=_INT_MAX, default="-1", words=(("-1", "only when the server says so"),), source=_IDBM,
     ),
     Key(
         "discovery.sendtargets.reopen_max", "How often a lost discovery session is opened again.", unit="tries",

@@ -125,7 +125,7 @@ class Schema:
         program: what reads it. package: whose version counts. about: a paragraph for the settings page.
         unknown: what becomes of an unknown key, with `unknown_is_error` if the program then refuses to run;
             "" where other programs' keys may stand in the file, so that nothing can be said.
-        own_prefix: only keys that begin so can be unknown, for files that are shell scripts.
+        own_prefix: only keys that begin so can be unknown, and an empty value is as good as none: for shell scripts.
         invalid, invalid_word: what becomes of a value that is not of the key's type, and of a word that is none of
             its choices ("" for the same). leading_digits: numbers are read up to the
             first character that is no digit (strtoul, atoi), so that `5s` is 5 and `off` is 0.

@@ -74,7 +74,7 @@ _TIMING = (
         "dev_loss_tmo",
         "How long after a path's loss its device is removed.",
         unit="s", low=0, high=_UINT_MAX, sections=_DVOP, words=(("infinity", "never removed"),), since=(0, 4, 9),
-        ignored="on iSCSI, except that fast_io_fail_tmo is not applied if it is not less", feeds="dev_loss_tmo",
+        ignored="it is not for iSCSI, but fast_io_fail_tmo must be less to be applied", feeds="dev_loss_tmo",
         source="multipath-tools libmultipath/discovery.c:sysfs_set_session_tmo",
     ),
     Key(
