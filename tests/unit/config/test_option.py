@@ -51,7 +51,7 @@ def test_what_people_write(text: str, name: str, value: object) -> None:
         ("no_path_retry=never", "expected a whole number of polls, found 'never'"),
         ("o2cb.heartbeat_threshold=60s", "expected a whole number of iterations of 2 s, found '60s'"),
         ("multipath=perhaps", "expected yes or no, found 'perhaps'"),
-        ("polling_interval=0", "from 1 to"),
+        ("polling_interval=0", "a whole number of seconds from 1, found 0"),
     ],
 )
 def test_what_is_wrong_is_said(text: str, words: str) -> None:
