@@ -25,6 +25,7 @@ _PLACES: Mapping[Kind, str] = {
     Kind.ISCSID: "etc/iscsi/iscsid.conf", Kind.MULTIPATH: "etc/multipath.conf", Kind.O2CB: "etc/sysconfig/o2cb",
     Kind.SBD: "etc/sysconfig/sbd", Kind.COROSYNC: "etc/corosync/corosync.conf",
     Kind.SANLOCK: "etc/sanlock/sanlock.conf", Kind.HA_CF: "etc/ha.d/ha.cf", Kind.SYSCTL: "etc/sysctl.conf",
+    Kind.OCFS2: "etc/ocfs2/cluster.conf", Kind.IETD: "etc/iet/ietd.conf",
 }
 _DROP_INS: Mapping[Kind, str] = {
     Kind.MULTIPATH: "etc/multipath/conf.d/mpio.conf", Kind.SYSCTL: "etc/sysctl.d/90-mpio.conf",
@@ -196,11 +197,14 @@ def _new(kind: Kind, lines: Sequence[_Line]) -> Rendered:
 
 
 def place_of(kind: Kind, document: Document) -> str:
-    """Where a file of this kind belongs on a host, judged by the name under which it was given."""
+    """Where a file of this kind belongs on a host, judged by the name under which it was given.
+
+    Node records and dumps have no place of their own: theirs is that name.
+    """
     parts = document.file.replace("\\", "/").split("/")
     directory = _DROP_IN_DIRECTORIES.get(kind)
     if directory is not None and len(parts) > 1 and parts[-2] == directory:
         return f"{_DROP_INS[kind].rpartition('/')[0]}/{parts[-1]}"
     if kind in _DEBIAN_PLACES and "default" in document.file:
         return _DEBIAN_PLACES[kind]
-    return _PLACES[kind]
+    return _PLACES.get(kind, document.file)

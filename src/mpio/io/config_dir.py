@@ -9,12 +9,13 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from mpio.config.document import Document, Problem
 from mpio.config.files import Kind, codec_for, parse
+from mpio.config.render import place_of
 from mpio.errors import InputError
 
 FILE_MAX_BYTES = 16 << 20  # a configuration file of a person has kilobytes
@@ -39,7 +40,7 @@ class Configuration:
 
 
 def read_configuration(places: Sequence[Path]) -> Configuration:
-    """Read files, and the files that `codec_for` knows below directories.
+    """Read files, and the files that `codec_for` knows below directories: by name, or if there is none so by content.
 
     Raises InputError for a place that is missing or can't be read, for a file that is none of the known ones, and for a
     directory without any. A file within a directory that can't be read is a Problem.
@@ -57,9 +58,15 @@ def read_configuration(places: Sequence[Path]) -> Configuration:
             _read_named_file(place, found, seen)
         else:
             raise InputError(str(place), "expected a file or a directory, found something else")
-    for documents in found.documents.values():
-        documents.sort(key=lambda document: document.file)
+    for kind, documents in found.documents.items():
+        documents.sort(key=lambda document: _order(kind, document))
     return found
+
+
+def _order(kind: Kind, document: Document) -> tuple[bool, str, str]:
+    """In the order in which its program reads: drop-ins by name after multipath.conf, but before sysctl.conf."""
+    place = place_of(kind, document)
+    return place == "etc/sysctl.conf", place, document.file
 
 
 def _read_named_file(path: Path, found: Configuration, seen: set[Path]) -> None:
@@ -74,19 +81,30 @@ def _read_named_file(path: Path, found: Configuration, seen: set[Path]) -> None:
 
 def _read_directory(top: Path, found: Configuration, seen: set[Path]) -> None:
     is_ours = False
+    alike: list[Path] = []
     for looked_at, path in enumerate(_walk(top), 1):
         if looked_at > FILES_MAX or found.count >= DOCUMENTS_MAX:
             found.problems.append(Problem(str(top), 0, "warning", f"more than {FILES_MAX} files or {DOCUMENTS_MAX} "
                                           "configuration files: the rest was left out", "name a smaller directory"))
             break
-        try:
-            is_ours |= _read(path, str(path), found, seen)
-        except OSError as error:
-            found.problems.append(Problem(str(path), 0, "warning", f"can't be read: {_words(error)}"))
-            is_ours = True
+        if codec_for(str(path), b"") is None:
+            alike.append(path)
+        else:
+            is_ours |= _read_or_report(path, found, seen)
+    named = set(found.documents)
+    for path in alike:
+        is_ours |= _read_or_report(path, found, seen, named)
     if not is_ours:
         raise InputError(str(top), "no configuration file was found below it: expected etc/iscsi/iscsid.conf, "
                                    "etc/multipath.conf or another that is planned for")
+
+
+def _read_or_report(path: Path, found: Configuration, seen: set[Path], named: Collection[Kind] = ()) -> bool:
+    try:
+        return _read(path, str(path), found, seen, named)
+    except OSError as error:
+        found.problems.append(Problem(str(path), 0, "warning", f"can't be read: {_words(error)}"))
+        return True
 
 
 def _walk(top: Path) -> Iterator[Path]:
@@ -111,15 +129,19 @@ def _walk(top: Path) -> Iterator[Path]:
         todo += reversed(deeper)
 
 
-def _read(path: Path, name: str, found: Configuration, seen: set[Path]) -> bool:
-    """Parse one file if it is a known one, and say whether it is. Raises OSError."""
+def _read(path: Path, name: str, found: Configuration, seen: set[Path], named: Collection[Kind] = ()) -> bool:
+    """Parse one file if it is a known one, and say whether it is. Raises OSError.
+
+    `named` are kinds of which there are files with their proper names; what only looks like one by its content, such as
+    the output of `multipathd show config`, is then left out.
+    """
     real = path.resolve()
     if real in seen:
         return True
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
         kind = codec_for(name, head)
-        if kind is None:
+        if kind is None or kind in named:
             return False
         seen.add(real)
         data = head + file.read(max(0, FILE_MAX_BYTES + 1 - len(head)))

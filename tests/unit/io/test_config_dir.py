@@ -50,6 +50,21 @@ def test_an_etc_directory_and_single_files_work_too(tmp_path: Path) -> None:
     assert names(tmp_path, tmp_path / "etc/multipath.conf") == {Kind.MULTIPATH: ["etc/multipath.conf"]}
 
 
+def test_what_only_looks_like_a_file_counts_where_there_is_none(tmp_path: Path) -> None:
+    make(tmp_path, {"show-config.txt": "defaults {\n}\n", "iscsiadm-node.txt": "# BEGIN RECORD 2.1.8\n# END RECORD\n"})
+    assert names(tmp_path) == {Kind.NODE_RECORD: ["iscsiadm-node.txt"], Kind.MULTIPATH: ["show-config.txt"]}
+    make(tmp_path, {"x-multipath.conf.txt": "defaults {\n}\n"})
+    assert names(tmp_path)[Kind.MULTIPATH] == ["x-multipath.conf.txt"]
+
+
+def test_files_come_in_the_order_in_which_they_are_read(tmp_path: Path) -> None:
+    make(tmp_path, {"etc/sysctl.conf": "", "etc/sysctl.d/9.conf": "", "etc/sysctl.d/1.conf": "", "a/multipath.conf": "",
+                    "A/etc/multipath/conf.d/x.conf": ""})
+    found = names(tmp_path, tmp_path / "etc", tmp_path / "A", tmp_path / "a")
+    assert found[Kind.SYSCTL] == ["etc/sysctl.d/1.conf", "etc/sysctl.d/9.conf", "etc/sysctl.conf"]
+    assert found[Kind.MULTIPATH] == ["a/multipath.conf", "A/etc/multipath/conf.d/x.conf"]
+
+
 def test_a_file_that_is_named_twice_is_read_once(tmp_path: Path) -> None:
     make(tmp_path, FILES)
     found = names(tmp_path, tmp_path, tmp_path / "etc/multipath.conf", tmp_path / "etc")
