@@ -29,6 +29,8 @@ from mpio.planner.cluster import (
 from mpio.planner.clusters.inequality import condition, term
 from mpio.units import NS_PER_S, seconds
 
+LAW = settings(max_examples=60, deadline=None)
+
 PEOPLES_KINDS = [kind for kind in KINDS if kind != "none"]
 STALLS = st.integers(min_value=0, max_value=400 * NS_PER_S)
 SHORT = st.integers(min_value=0, max_value=5 * NS_PER_S)
@@ -75,17 +77,20 @@ def _broken(clusters: tuple[Cluster, ...], storage: Storage) -> list[str]:
     return [item.id for item in inequalities(clusters, storage) if _mendable(item) and item.verdict is Verdict.VIOLATED]
 
 
+@LAW
 @given(clusters=ANY_CLUSTERS, storage=STORAGES)
 def test_required_keeps_every_condition(clusters: tuple[Cluster, ...], storage: Storage) -> None:
     assert _broken(required(clusters, storage), storage) == []
 
 
+@LAW
 @given(clusters=ANY_CLUSTERS, storage=STORAGES)
 def test_required_leaves_alone_what_holds(clusters: tuple[Cluster, ...], storage: Storage) -> None:
     once = required(clusters, storage)
     assert required(once, storage) == once
 
 
+@LAW
 @given(clusters=ANY_CLUSTERS, storage=STORAGES)
 def test_required_only_raises(clusters: tuple[Cluster, ...], storage: Storage) -> None:
     """But for two that are wrong by being set: a consensus by hand, a watchdog fencing beside a disk."""
@@ -104,7 +109,7 @@ TIMERS = {
 
 
 @pytest.mark.parametrize("kind", sorted(TIMERS))
-@settings(max_examples=40)
+@LAW
 @given(storage=STORAGES)
 def test_smallest_can_not_be_shortened(kind: str, storage: Storage) -> None:
     stall_s = seconds(20)  # beyond what the programs themselves accept as least
@@ -116,6 +121,7 @@ def test_smallest_can_not_be_shortened(kind: str, storage: Storage) -> None:
 
 
 @pytest.mark.parametrize("name", ["monitor_timeout", "stop_timeout"])
+@LAW
 @given(storage=STORAGES)
 def test_smallest_operation_timeouts_can_not_be_shortened(name: str, storage: Storage) -> None:
     ring = smallest("pacemaker", replace(storage, stall_ns=(storage.stall_ns or 0) + NS_PER_S))[0]
@@ -124,7 +130,7 @@ def test_smallest_operation_timeouts_can_not_be_shortened(name: str, storage: St
 
 
 @pytest.mark.parametrize("kind", PEOPLES_KINDS)
-@settings(max_examples=40)
+@LAW
 @given(storage=STORAGES, nodes=st.integers(1, 16))
 def test_recommended_keeps_every_condition_with_room(kind: str, storage: Storage, nodes: int) -> None:
     found = recommended(kind, storage, nodes)
@@ -141,6 +147,7 @@ def _acted_upon(clusters: tuple[Cluster, ...], storage: Storage, stall_ns: int) 
             if item.verdict is Verdict.VIOLATED and _mendable(item) and item.stake is not Stake.ADVICE}
 
 
+@LAW
 @given(clusters=ANY_CLUSTERS, storage=STORAGES)
 def test_tolerated_is_where_the_conditions_turn(clusters: tuple[Cluster, ...], storage: Storage) -> None:
     quiet = replace(storage, serial_ns=0, flaps=False, outage_ns=0)
@@ -152,6 +159,7 @@ def test_tolerated_is_where_the_conditions_turn(clusters: tuple[Cluster, ...], s
     assert _acted_upon(clusters, quiet, max(0, limit_ns - 1)) == unstalled
 
 
+@LAW
 @given(clusters=ANY_CLUSTERS, storage=STORAGES)
 def test_deadlines_are_in_order(clusters: tuple[Cluster, ...], storage: Storage) -> None:
     for cluster in clusters:
@@ -164,12 +172,14 @@ def test_deadlines_are_in_order(clusters: tuple[Cluster, ...], storage: Storage)
                 assert item.of_stall_ns[0] >= tolerated, "what is tolerated ends before anybody acts"
 
 
+@LAW
 @given(clusters=ANY_CLUSTERS, storage=STORAGES, more=STALLS)
 def test_a_longer_stall_never_helps(clusters: tuple[Cluster, ...], storage: Storage, more: int) -> None:
     longer = replace(storage, stall_ns=(storage.stall_ns or 0) + more)
     assert set(_broken(clusters, storage)) <= set(_broken(clusters, longer))
 
 
+@LAW
 @given(clusters=ANY_CLUSTERS, storage=STORAGES)
 def test_inequalities_add_up_and_say_so(clusters: tuple[Cluster, ...], storage: Storage) -> None:
     for item in inequalities(clusters, storage):

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpio.model.cluster import Cluster, Corosync, LinuxHa, Mmp, Ncs, O2cb, Qdisk, Rac, Sanlock, Sbd
@@ -120,6 +120,7 @@ ANY = st.lists(st.sampled_from([O2cb(), Sbd(), Corosync(), Sanlock(), Ncs(), Lin
                max_size=1)
 
 
+@settings(max_examples=60, deadline=None)
 @given(clusters=ANY, stall_s=st.integers(0, 300), holds_host=st.booleans())
 def test_rules_say_what_they_judge(clusters: list[Cluster], stall_s: int, holds_host: bool) -> None:
     storage = Storage(stall_ns=seconds(stall_s), holds_host=holds_host)
@@ -133,6 +134,7 @@ def test_rules_say_what_they_judge(clusters: list[Cluster], stall_s: int, holds_
         assert (rule.judgement is Judgement.TOO_WEAK) == (rule.wanted_ns < rule.exact_ns)
 
 
+@settings(max_examples=60, deadline=None)
 @given(stall_s=st.integers(0, 300), threshold=st.integers(7, 200))
 def test_the_exact_bound_is_where_the_inequality_turns(stall_s: int, threshold: int) -> None:
     storage = Storage(stall_ns=seconds(stall_s))
