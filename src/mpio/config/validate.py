@@ -232,7 +232,7 @@ def _out_of_range(key: Key, value: float, schema: Schema) -> tuple[str, str, str
             hint = f"write {value * 1000:.0f} if seconds were meant"
     else:
         hint = f"write at most {high}"
-    return "error", f"{key.name}: expected {key.expected()}, found {value:.24g}; {schema.outside}", hint
+    return "error", f"{key.name}: expected {key.expected()}, found {value:.24g}; {key.outside or schema.outside}", hint
 
 
 def _other_unit(key: Key, value: float) -> tuple[str, str, str] | None:

@@ -49,7 +49,8 @@ class Key:
         name: as it is written. `conn[0]` stands for any connection, `*` for any run of characters.
         meaning: what it does, in one sentence.
         type, unit: unit is "s", "ms", "bytes", "polls", "iterations of 2 s", … or "" for none.
-        low, high: what the program accepts; None where it sets no bound.
+        low, high: what the program accepts; None where it sets no bound. outside: what becomes of other numbers, ""
+            for the same as with all keys of the file.
         words: further values with their meaning; numbers too where a number is special ("0": "fails at once").
         choices: all values of a BOOLEAN or CHOICE.
         sections: where it may stand, without numbers ("devices/device"); "" is outside of any section.
@@ -69,6 +70,7 @@ class Key:
     unit: str = ""
     low: int | None = None
     high: int | None = None
+    outside: str = ""
     words: tuple[tuple[str, str], ...] = ()
     choices: tuple[str, ...] = ()
     sections: tuple[str, ...] = ("",)

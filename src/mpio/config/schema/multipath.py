@@ -29,10 +29,12 @@ def _yes_no(
     )
 
 
-def _off_or(name: str, meaning: str, unit: str, sections: tuple[str, ...], *, since: tuple[int, ...]) -> Key:
-    """A number from 1, or `no`: set_off_int_undef() of dict.c."""
+def _off_or(
+    name: str, meaning: str, unit: str, sections: tuple[str, ...], *, since: tuple[int, ...], low: int = 1
+) -> Key:
+    """A number from `low`, or `no`: set_off_int_undef() of dict.c."""
     return Key(
-        name, meaning, unit=unit, low=0, high=_INT_MAX, words=(("no", "off"), ("0", "off")), default="no",
+        name, meaning, unit=unit, low=low, high=_INT_MAX, words=(("no", "off"), ("0", "off")), default="no",
         sections=sections, since=since, source=_MAN,
     )
 
@@ -44,12 +46,14 @@ _TIMING = (
         "polling_interval",
         "Seconds between two checks of a path at first, after a change, and of a failed one.",
         unit="s", low=1, high=_UINT_MAX - 1, sections=(_D,), default="5", feeds="polling_interval",
+        outside="from 0.10 on multipathd divides by it, and 0 ends it",
         source=f"{_MAN}, multipath-tools multipathd/main.c:checkerloop",
     ),
     Key(
         "max_polling_interval",
         "Seconds between two checks of a path that stays healthy: the interval doubles up to this.",
-        unit="s", low=1, high=_UINT_MAX, sections=(_D,), since=(0, 5, 0), feeds="max_polling_interval",
+        unit="s", low=0, high=_UINT_MAX, sections=(_D,), since=(0, 5, 0), feeds="max_polling_interval",
+        words=(("0", "as unset"),),
         others=(Default(None, note="which is four times polling_interval; set alone, it makes that a quarter of it"),),
         source=f"{_MAN}, multipath-tools libmultipath/config.c",
     ),
@@ -191,8 +195,8 @@ _FLAPPING = (
         _DVOM, since=(0, 7, 4),
     ),
     _off_or(
-        "marginal_path_err_sample_time", "How long its errors are sampled; at least 120.", "s", _DVOM,
-        since=(0, 7, 4),
+        "marginal_path_err_sample_time", "How long its errors are sampled.", "s", _DVOM, since=(0, 7, 4),
+        low=120,
     ),
     _off_or(
         "marginal_path_err_rate_threshold", "Above how many errors in 1000 it is held back.", "permille", _DVOM,
