@@ -83,7 +83,7 @@ MISTAKES = [
     (Kind.MULTIPATH, "defaults {\nfast_io_fail_tmo 5000\n}", "5000 s, 83 min: the unit is seconds; write 5 if"),
     (Kind.MULTIPATH, "defaults {\nno_path_retry que\n}", "did you mean queue?"),
     (Kind.MULTIPATH, "defaults {\nno_path_retry -1\n}", "takes the nearest number that it allows; write at least 0"),
-    (Kind.MULTIPATH, "defaults {\nmarginal_path_err_sample_time 60\n}", "takes the nearest number that it allows; write at least 120"),
+    (Kind.MULTIPATH, "defaults {\nmarginal_path_err_sample_time 60\n}", "allows; write at least 120"),
     (Kind.MULTIPATH, "defaults {\npolling_interval 0\n}", "divides by it, and 0 ends it; write at least 1"),
     (Kind.MULTIPATH, "defaults {\ndev_loss_tmo 60\n}", "dev_loss_tmo 60 has no effect: it is not for iSCSI"),
     (Kind.MULTIPATH, "defaults {\neh_deadline 10\n}", "eh_deadline 10 has no effect: iscsi_tcp has no host reset"),
