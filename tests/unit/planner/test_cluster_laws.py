@@ -29,7 +29,7 @@ from mpio.planner.cluster import (
 from mpio.planner.clusters.inequality import condition, term
 from mpio.units import NS_PER_S, seconds
 
-LAW = settings(max_examples=60, deadline=None)
+LAW = settings(max_examples=100, deadline=None)
 
 PEOPLES_KINDS = [kind for kind in KINDS if kind != "none"]
 STALLS = st.integers(min_value=0, max_value=400 * NS_PER_S)

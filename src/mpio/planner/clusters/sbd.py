@@ -73,7 +73,8 @@ def deadlines(cluster: Sbd, storage: Storage) -> tuple[Deadline, ...]:
     fires = "if the cluster's own servants are well the node lives on, but can't be fenced" if cluster.pacemaker else \
         "nothing feeds the watchdog, and it resets the node"
     return (tolerated(
-        "sbd", tolerated_ns(cluster), "the disk's servant lives, or is back before the watchdog fires",
+        "sbd", tolerated_ns(cluster) - storage.noise_ns,
+        "the disk's servant lives, or is back before the watchdog fires",
         f"W - 3 s where I is 3, l 1 and r 5: {_SOURCE}, derived",
     ), Deadline(
         "sbd.warning", "latency warning", Act.WARNS, Since.STALL, warns * NS_PER_S, (warns + cluster.loop) * NS_PER_S,
