@@ -20,7 +20,7 @@ _SHORTER_HELPS = frozenset({"ride_out_s", "io_latency_max_s"})
 
 def conflict(goals: Goals) -> Conflict:
     """Of goals that are known to be impossible together."""
-    core = minimal(goals, lambda reduced: _found(reduced) is None)
+    core = minimal(goals, lambda reduced: not _is_possible(reduced))
     words = _joined([goals.words(name) for name in core])
     sentence = f"impossible by itself: {words}" if len(core) == 1 else f"impossible together: {words}"
     return Conflict(core, sentence, tuple(_ways_out(goals, core)))
@@ -42,6 +42,10 @@ def _only(goals: Goals, names: list[str]) -> Goals:
 
 def _found(goals: Goals) -> Found | None:
     return Search(goals, LinuxStack()).run()
+
+
+def _is_possible(goals: Goals) -> bool:
+    return Search(goals, LinuxStack()).is_possible()
 
 
 def _ways_out(goals: Goals, core: tuple[str, ...]) -> list[str]:
@@ -92,7 +96,7 @@ def _nearest(goals: Goals, name: str) -> str | None:
         changed = goals.without(name)
         if value:
             changed = dataclasses.replace(changed, **{name: float(value)})  # type: ignore[arg-type]
-        return _found(changed) is not None
+        return _is_possible(changed)
 
     found = greatest(-high, -low, holds) if longer else greatest(low, high, holds)
     if found is None:
@@ -107,7 +111,7 @@ def _without_nop_in(goals: Goals) -> str | None:
     if goals.target.nopin_interval == 0:
         return None
     quiet = dataclasses.replace(goals, target=dataclasses.replace(goals.target, nopin_interval=0))
-    return None if _found(quiet) is None else "a target that does not ping by itself (LIO: nopin_timeout 0)"
+    return None if not _is_possible(quiet) else "a target that does not ping by itself (LIO: nopin_timeout 0)"
 
 
 def _joined(words: list[str]) -> str:

@@ -9,6 +9,7 @@ each of these what is feasible is an interval, whose ends are found by halving o
 where longer cuts both ways, have few values, which are tried one by one.
 """
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -27,6 +28,7 @@ LOGIN_TIMEOUTS_S = (15, 10, 5, 3)
 _PINGS_S = 10
 """noop_out_interval + noop_out_timeout as shipped, where the wishes have none."""
 _ENDLESS_NS = 10**9 * NS_PER_S
+_NONE = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,30 +66,35 @@ class Search:
         self._fitter = Fitter(goals, kept, fixed)
         self._has_cluster = bool(goals.cluster != "none" if kept is None else kept)
         self._limit_ns = self._limit()
+        self._bare_slack_ns: dict[LinuxStack, int] = {}
 
     def _limit(self) -> int | None:
-        """The longest stall that goals and cluster allow; negative if they allow none."""
+        """The longest stall that goals and cluster allow; None for any, _NONE if not even none."""
         carried_ns = self._fitter.carries_ns()
         if carried_ns is None or (self._goals.max_stall_s is not None and self._goals.paths == 1):
-            return -1
+            return _NONE
         if self._goals.max_stall_s is None:
             return carried_ns if self._has_cluster else None
         return min(carried_ns, seconds(self._goals.max_stall_s))
 
+    def is_possible(self) -> bool:
+        """Whether there are any such settings: if so, then with the shortest pings, which make no goal harder."""
+        if self._limit_ns == _NONE:
+            return False
+        groups = self._pings(1)
+        return bool(groups) and any(self._with_recovery(pair, 1) is not None for pair in groups[-1])
+
     def run(self) -> Found | None:
         """The best settings in the order of wishes, or None if there are none."""
-        if self._limit_ns == -1:
+        if not self.is_possible():
             return None
         login_s = -(-promise.relogin_ns(self._goals, self._wished) // NS_PER_S)
-        quickest = self._pings(1)
-        if not quickest or (self._best(quickest[0], 1) is None and self._best(quickest[-1], 1) is None):
-            return None
         for recovery_s in dict.fromkeys((login_s, 1)):
             for pairs in self._pings(recovery_s):
                 stack = self._best(pairs, recovery_s)
                 if stack is not None:
                     return self._finished(stack)
-        return None
+        raise AssertionError("there were settings with the shortest pings")
 
     # --- pings
 
@@ -104,7 +111,7 @@ class Search:
             return [[(self._wished.noop_out_interval, self._wished.noop_out_timeout)]] if is_patient else []
         if 0 in given:
             return [[(0, 0)]]
-        low = max(2, latency_s + 1)
+        low = max(latency_s + 1, (given[0] or 1) + (given[1] or 1))
         top = greatest(low, max(low, sum(in_force or (_PINGS_S,))), lambda sum_s: any(
             self._stands(self._eager(pair, recovery_s)) for pair in self._pairs(sum_s)))
         return [] if top is None else [self._pairs(sum_s) for sum_s in range(top, low - 1, -1)]
@@ -155,12 +162,10 @@ class Search:
         stack = self._completed(eager(start))
         if stack is not None:
             return start, stack
-        if self._is_free("no_path_retry") and not self._fitter.forbids_queueing:
+        if not self._is_queue_given():
             return None  # the outage itself is too long for the cluster
-        top = greatest(start, RECOVERY_MAX_S, lambda value: self._stands(eager(value)))
-        assert top is not None
         for recovery_s, interval in sorted(self._recoveries_for_outage(eager(start), start)):
-            if recovery_s > top:
+            if recovery_s > RECOVERY_MAX_S or not self._stands(eager(recovery_s)):
                 break
             if self._whole(self._polled(eager(recovery_s), interval, self._logins()[-1])) is not None:
                 stack = self._completed(eager(recovery_s))
@@ -169,15 +174,13 @@ class Search:
         return None
 
     def _recoveries_for_outage(self, stack: LinuxStack, start_s: int) -> list[tuple[int, int]]:
-        """For each polling_interval the recovery that lasts through the outage where the queue can't be longer.
+        """The recovery that lasts through the outage where the queue can't be longer, with its polling_interval.
 
         I/O waits a second longer for each second of recovery.
         """
-        if self._fitter.forbids_queueing and self._is_free("no_path_retry"):
-            stack = stack.replace(no_path_retry="fail")
         found = []
-        for interval in self._intervals():
-            short_ns = -self._slack_ns(self._polled(stack, interval, self._logins()[-1]))
+        for interval in self._telling_intervals:
+            short_ns = -self._slack_ns(self._with_given_queue(self._polled(stack, interval, self._logins()[-1])))
             if short_ns > 0:
                 found.append((start_s + -(-short_ns // NS_PER_S), interval))
         return found
@@ -186,14 +189,17 @@ class Search:
 
     def _completed(self, stack: LinuxStack) -> LinuxStack | None:
         """With the best polling, login and queue that carry the outage."""
-        for interval in self._intervals():
-            logins = self._logins()
-            found = self._whole(self._polled(stack, interval, logins[0]))
-            if found is not None:
-                return found.stack
-            if len(logins) == 1 or self._whole(self._polled(stack, interval, logins[-1])) is None:
+        intervals, logins = self._intervals(), self._logins()
+        found = self._whole(self._polled(stack, intervals[0], logins[0]))
+        if found is not None:
+            return found.stack
+        telling = (self._polled(stack, interval, logins[-1]) for interval in self._telling_intervals)
+        if all(self._queued(polled) is None for polled in telling):
+            return None
+        for interval in intervals:
+            if self._whole(self._polled(stack, interval, logins[-1])) is None:
                 continue
-            for login in logins[1:]:
+            for login in logins:
                 found = self._whole(self._polled(stack, interval, login))
                 if found is not None:
                     return found.stack
@@ -205,6 +211,30 @@ class Search:
         if not self._is_free("polling_interval") or self._goals.ride_out_s is None:
             return [wished]
         return sorted(range(1, POLLING_MAX_S + 1), key=lambda value: abs(value - wished))
+
+    @functools.cached_property
+    def _telling_intervals(self) -> list[int]:
+        """Values of polling_interval of which one carries the outage if any does.
+
+        A path that is back is found two checks later at most, an unnoticed outage without any; a queue lasts
+        no_path_retry of them. So patience less outage rises or falls along all values, except with no_path_retry 1.
+        """
+        intervals = sorted(self._intervals())
+        if not self._is_queue_given():
+            return intervals[:1]
+        if self._wished.no_path_retry == 1:
+            return intervals
+        top = greatest(0, len(intervals) - 1, lambda index: self._is_carried(intervals[index]))
+        return [] if top is None else [intervals[0], intervals[top]]
+
+    def _is_carried(self, interval: int) -> bool:
+        """Whether the cluster stands the outage with these polls, let alone whether I/O does."""
+        if not self._has_cluster or self._goals.ride_out_s is None:
+            return True
+        quick = self._eager((1, 1), 1)
+        stack = self._with_given_queue(self._polled(quick, interval, self._logins()[-1]))
+        storage = replace(promise.storage(self._goals, stack), fails_after_ns=None)
+        return self._fitter.fit(replace(storage, polling_interval_max_ns=interval * NS_PER_S)) is not None
 
     def _logins(self) -> list[int]:
         """Values of login_timeout, the longest first: a shorter one never makes an outage longer."""
@@ -233,19 +263,23 @@ class Search:
         clusters = self._fitter.fit(storage)
         return None if clusters is None else Found(queued, clusters)
 
+    def _is_queue_given(self) -> bool:
+        return not self._is_free("no_path_retry") or self._fitter.forbids_queueing
+
+    def _with_given_queue(self, stack: LinuxStack) -> LinuxStack:
+        """With the fixed no_path_retry, the only one that the cluster allows, or the wished one."""
+        forbidden = self._is_free("no_path_retry") and self._fitter.forbids_queueing
+        return stack.replace(no_path_retry="fail" if forbidden else self._wished.no_path_retry)
+
     def _queued(self, stack: LinuxStack) -> LinuxStack | None:
-        """With the wished no_path_retry if it lasts through the outage, else the smallest that does."""
-        wished = stack.replace(no_path_retry=self._wished.no_path_retry)
-        is_free = self._is_free("no_path_retry")
-        if is_free and self._fitter.forbids_queueing:
-            wished, is_free = stack.replace(no_path_retry="fail"), False
-        if self._slack_ns(wished) >= 0 and promise.is_fast_io_fail_in_force(wished):
-            return wished
-        if not is_free:
+        """With the given no_path_retry if it lasts through the outage, else the smallest that does."""
+        queued = self._with_given_queue(stack)
+        if self._slack_ns(queued) >= 0 and promise.is_fast_io_fail_in_force(queued):
+            return queued
+        if self._is_queue_given():
             return None
-        interval_ns = stack.polling_interval * NS_PER_S
         short_ns = -self._slack_ns(stack.replace(no_path_retry="fail"))
-        count = max(1, -(-short_ns // interval_ns))
+        count = max(1, -(-short_ns // (stack.polling_interval * NS_PER_S)))
         fast = stack.fast_io_fail_tmo or 0
         for retries in range(count, count + fast + 2):  # multipathd compares fast_io_fail_tmo with the queue's length
             queued = stack.replace(no_path_retry=retries)
@@ -254,9 +288,18 @@ class Search:
         return None
 
     def _slack_ns(self, stack: LinuxStack) -> int:
-        """What is left of I/O's patience when the outage is over; negative if I/O fails."""
-        slack = [item.slack_ns for item in promise.outages(self._goals, stack)]
-        return min((value for value in slack if value is not None), default=_ENDLESS_NS)
+        """What is left of I/O's patience when the outage is over; negative if I/O fails.
+
+        The wait for the session and the queue are summands of that patience, and nothing else depends on them.
+        """
+        waits_ns, queue_ns = promise.recovery_ns(stack), promise.queue_ns(stack)
+        if self._goals.ride_out_s is None or waits_ns is None or queue_ns is None:
+            return _ENDLESS_NS
+        bare = stack.replace(no_path_retry="fail", fast_io_fail_tmo=1, replacement_timeout=1)
+        if bare not in self._bare_slack_ns:
+            slack = [item.slack_ns for item in promise.outages(self._goals, bare)]
+            self._bare_slack_ns[bare] = min(value for value in slack if value is not None) - NS_PER_S
+        return self._bare_slack_ns[bare] + waits_ns + queue_ns
 
     # --- one failing path
 
