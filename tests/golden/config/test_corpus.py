@@ -34,7 +34,8 @@ def test_a_file_is_read_as_expected(name: str) -> None:
     assert document.render() == data
     assert len(document.entries()) == EXPECTED[name]["settings"]
     problems = [f"{problem.line} {problem.severity}: {problem.message}" for problem in document.problems]
-    assert problems == EXPECTED[name].get("problems", [])
+    expected = EXPECTED[name].get("problems", [])
+    assert [found[: len(words)] for found, words in zip(problems, expected, strict=True)] == expected
     assert all(str(problem).startswith(f"{name}:{problem.line}: ") for problem in document.problems)
     for path, value in EXPECTED[name].get("values", {}).items():
         *section, key = [path] if name.startswith("sysctl/") else path.split("/")
