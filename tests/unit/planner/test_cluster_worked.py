@@ -274,6 +274,7 @@ def test_a_frozen_host_loses_its_token() -> None:
     assert isinstance(raised, Corosync)
     assert corosync.effective_token_ns(raised) == s(10.001)
     assert verdict("SY-02", [raised], frozen) is Verdict.OK
+    assert recommended("pacemaker", frozen, 2) == (Corosync(token_ms=11_000),)
 
 
 # --- sanlock

@@ -136,11 +136,12 @@ def required(cluster: Corosync, storage: Storage) -> Corosync:
 
 
 def recommended(storage: Storage, nodes: int) -> Corosync:
-    """The defaults, with at least S + 10 s for a monitor and S + 30 s for a stop."""
+    """The defaults, with at least S + 10 s for a monitor and S + 30 s for a stop, and a token of whole seconds."""
     needed = required(Corosync(nodes=nodes), storage)
     stall_ns = storage.finite_ns("corosync.stop_timeout") + storage.noise_ns
     return replace(
-        needed, monitor_timeout=max(needed.monitor_timeout, whole_seconds(stall_ns + MONITOR_MARGIN_NS)),
+        needed, token_ms=1000 * -(-needed.token_ms // 1000),
+        monitor_timeout=max(needed.monitor_timeout, whole_seconds(stall_ns + MONITOR_MARGIN_NS)),
         stop_timeout=max(needed.stop_timeout, whole_seconds(stall_ns + STOP_MARGIN_NS)),
     )
 
