@@ -5,6 +5,7 @@ what is fixed stays. Every timer that a longer stall needs is longer itself, so 
 settings that stand it, and the longest stall that can be stood is found by halving.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -72,9 +73,31 @@ class Fitter:
         self._present = defaults(goals.cluster, goals.nodes) if kept is None else kept
 
     @property
+    def has_cluster(self) -> bool:
+        """Whether there is any."""
+        return bool(self._present)
+
+    @property
     def forbids_queueing(self) -> bool:
         """Whether I/O without a path must fail (Novell Cluster Services)."""
         return any(isinstance(cluster, Ncs) for cluster in self._present)
+
+    @functools.cached_property
+    def carried_ns(self) -> int | None:
+        """The longest stall of a path failure that some allowed settings stand; None if not even none at all.
+
+        Without a takeover in time and without anything fixed there is no limit but `STALL_MAX_NS`.
+        """
+        if not self._present or (self._goals.takeover_s is None and not self._fixed):
+            return STALL_MAX_NS
+
+        def stands(stall_ns: int) -> bool:
+            goals = self._goals
+            storage = Storage(stall_ns=stall_ns, latency_ns=seconds(goals.io_latency_max_s),
+                              holds_host=goals.holds_host, kernel=goals.kernel, hz=goals.hz)
+            return self.fits(self._smallest(storage), storage)
+
+        return greatest(0, STALL_MAX_NS, stands)
 
     def fit(self, storage: Storage) -> tuple[Cluster, ...] | None:
         """The settings wanted, or those that stand the longest stall of all that are allowed; None if there are none.
@@ -98,22 +121,6 @@ class Fitter:
 
         extra_s = greatest(0, STALL_MAX_NS // NS_PER_S, lambda extra: self.fits(standing(extra), storage))
         return None if extra_s is None else standing(extra_s)
-
-    def carries_ns(self) -> int | None:
-        """The longest stall of a path failure that some allowed settings stand; None if not even none at all.
-
-        Without a takeover in time and without anything fixed there is no limit but `STALL_MAX_NS`.
-        """
-        if not self._present or (self._goals.takeover_s is None and not self._fixed):
-            return STALL_MAX_NS
-
-        def stands(stall_ns: int) -> bool:
-            goals = self._goals
-            storage = Storage(stall_ns=stall_ns, latency_ns=seconds(goals.io_latency_max_s),
-                              holds_host=goals.holds_host, kernel=goals.kernel, hz=goals.hz)
-            return self.fits(self._smallest(storage), storage)
-
-        return greatest(0, STALL_MAX_NS, stands)
 
     def fits(self, clusters: tuple[Cluster, ...], storage: Storage) -> bool:
         """Whether these settings stand this storage and meet the goals."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from mpio.model.cluster import Cluster, Corosync, LinuxHa, Mmp, Ncs, O2cb, Qdisk, Rac, Sanlock, Sbd
 from mpio.model.stack import LinuxStack
 from mpio.planner import promise
-from mpio.planner.cluster import defaults
+from mpio.planner.cluster import defaults, kind_of
 from mpio.planner.goals import PREFIXES, Goals
 from mpio.units import NS_PER_S, format_duration
 
@@ -104,7 +104,7 @@ def _of_clusters(goals: Goals, stack: LinuxStack, clusters: tuple[Cluster, ...])
     """Of each timer that storage decides, and of what departs from the defaults."""
     storage = promise.storage(goals, stack)
     longest = format_duration(storage.longest_ns or 0)
-    shipped = {type(item): item for item in defaults(goals.cluster, goals.nodes)}
+    shipped = {type(item): item for cluster in clusters for item in defaults(kind_of(cluster), goals.nodes)}
     found = {}
     for cluster in clusters:
         words = _WORDS.get(type(cluster), {})

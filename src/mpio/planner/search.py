@@ -45,36 +45,34 @@ class Search:
     Args:
         goals: what is asked for.
         wished: the stack's values to stay near to.
-        kept: the cluster's values to stay near to; None for what its recipe recommends.
-        fixed: settings that must stay, by name; those of the goals if not given.
+        fixed: settings of the stack that must stay, by name; those of the goals if not given.
+        fitter: finds the cluster's settings; by the goals if not given.
     """
 
     def __init__(
-        self, goals: Goals, wished: LinuxStack, kept: tuple[Cluster, ...] | None = None,
-        fixed: Mapping[str, object] | None = None,
+        self, goals: Goals, wished: LinuxStack, fixed: Mapping[str, object] | None = None,
+        fitter: Fitter | None = None,
     ) -> None:
         self._goals = goals
         fixed = goals.fixed if fixed is None else fixed
         self._fixed = frozenset(name for name in fixed if "." not in name)
-        self._wished = wished.replace(
-            hz=goals.hz, kernel=goals.kernel, multipath_tools=goals.multipath_tools,
-            **{name: fixed[name] for name in self._fixed})
+        host = {"hz": goals.hz, "kernel": goals.kernel, "multipath_tools": goals.multipath_tools}
+        self._wished = wished.replace(**host | {name: fixed[name] for name in self._fixed})
         if goals.hung_lun and self._is_free("max_retries"):
             self._wished = self._wished.replace(max_retries=0)  # each retry hangs for as long again
         waits_ns = promise.recovery_ns(self._wished)
         self._recovery_s = RECOVERY_MAX_S if waits_ns is None else max(1, waits_ns // NS_PER_S)
-        self._fitter = Fitter(goals, kept, fixed)
-        self._has_cluster = bool(goals.cluster != "none" if kept is None else kept)
+        self._fitter = Fitter(goals) if fitter is None else fitter
         self._limit_ns = self._limit()
         self._bare_slack_ns: dict[LinuxStack, int] = {}
 
     def _limit(self) -> int | None:
         """The longest stall that goals and cluster allow; None for any, _NONE if not even none."""
-        carried_ns = self._fitter.carries_ns()
+        carried_ns = self._fitter.carried_ns
         if carried_ns is None or (self._goals.max_stall_s is not None and self._goals.paths == 1):
             return _NONE
         if self._goals.max_stall_s is None:
-            return carried_ns if self._has_cluster else None
+            return carried_ns if self._fitter.has_cluster else None
         return min(carried_ns, seconds(self._goals.max_stall_s))
 
     def is_possible(self) -> bool:
@@ -229,7 +227,7 @@ class Search:
 
     def _is_carried(self, interval: int) -> bool:
         """Whether the cluster stands the outage with these polls, let alone whether I/O does."""
-        if not self._has_cluster or self._goals.ride_out_s is None:
+        if not self._fitter.has_cluster or self._goals.ride_out_s is None:
             return True
         quick = self._eager((1, 1), 1)
         stack = self._with_given_queue(self._polled(quick, interval, self._logins()[-1]))
@@ -333,7 +331,7 @@ class Search:
         for name in ("timeout", "abort_timeout", "max_retries"):
             stack = self._lengthened(stack, name, self._limit_ns)
         limit_ns = self._limit_ns
-        if self._has_cluster and self._goals.paths > 1:  # no heartbeat should wait for a mere logout
+        if self._fitter.has_cluster and self._goals.paths > 1:  # no heartbeat should wait for a mere logout
             limit_ns = self._stall_ns(stack)
         stack = self._lengthened(stack, "logout_timeout", limit_ns)
         found = self._whole(stack)
