@@ -1,9 +1,9 @@
 """The nearest change that makes settings safe.
 
-Nearest is: no path failure stalls longer than before; the fewest settings; of these the fewest that move away from what is shipped; of these the least sum of
-ratios between old and new. A new value is itself the nearest to the old one that is safe. Up to three settings of the
-storage are looked through completely, each set with the cluster as it is and with the cluster's timers raised to what
-they need; if more must change, the answer only has no change too many.
+Nearest is: no kind of path failure stalls longer than before; the fewest settings; of these the fewest that move away
+from what is shipped; of these the least sum of ratios between old and new. A new value is itself the nearest to the old
+one that is safe. Up to three settings of the storage are looked through completely, each set with the cluster as it is
+and with the cluster's timers raised to what they need; if more must change, the answer only has no change too many.
 """
 
 import dataclasses
@@ -43,7 +43,7 @@ class _Nearest:
             for owner in (stack, *clusters) for field in dataclasses.fields(owner)
         }
         self._shipped = _shipped(clusters)
-        self._stall_ns = promise.storage(goals, stack).stall_ns
+        self._stalls_before = self._stalls_of(stack)
         as_it_is = {name: value for name, value in self._values.items() if "." in name}
         self._fitters = [Fitter(goals, clusters, as_it_is)]
         if clusters:
@@ -89,8 +89,8 @@ class _Nearest:
 
     def _cost(self, found: Found) -> tuple[bool, int, int, float]:
         changed = self._different(found)
-        stall_ns = promise.storage(self._goals, found.stack).stall_ns
-        grows = self._stall_ns is not None and (stall_ns is None or stall_ns > self._stall_ns)
+        stalls = zip(self._stalls_of(found.stack), self._stalls_before, strict=True)
+        grows = any(new > old for new, old in stalls)
         away, ratios = 0, 0.0
         for name in changed:
             old = self._number(name, self._values[name])
@@ -99,6 +99,10 @@ class _Nearest:
             away += abs(new - shipped) > abs(old - shipped)
             ratios += abs(math.log((new + 1) / (old + 1)))
         return grows, len(changed), away, ratios
+
+    def _stalls_of(self, stack: LinuxStack) -> list[float]:
+        worst = [budget.worst_ns for budget in promise.stalls(self._goals, stack).values()]
+        return [math.inf if value is None else value for value in worst]
 
     def _number(self, name: str, value: object) -> float:
         """A value on a scale; words stand for what they come to."""
