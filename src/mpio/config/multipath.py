@@ -6,7 +6,7 @@ The rules are those of multipath-tools libmpathutil/parser.c (the same from 0.4.
 - `#` and `!` begin a comment outside quotes; bytes that are not ASCII are blanks there. `""` within quotes is one `"`.
 - Only the first word and the first value of a line count. So `defaults { key 1 }` on one line opens a section, sets
   nothing, and leaves it open.
-- An unknown word before `{` opens nothing, so that its `}` closes the section around it.
+- An unknown word before `{` opens nothing, so that its `}` closes the section around it; to a key `{` is a value.
 - The last entry of a key wins, in one section block or in several of the same name.
 """
 
@@ -228,12 +228,19 @@ class _Reader:
             return self._close(raw, number, tokens)
         if word in _NESTED.get(self.path, ()):
             return self._open(raw, number, word, tokens)
-        if word in _SECTION_WORDS or (len(tokens) > 1 and tokens[1].text == b"{" and not tokens[1].is_quote):
-            where = f"inside {self.path[-1]}" if self.path else "here"
-            known = ", ".join(_NESTED.get(self.path, ())) or "none"
-            hint = f"multipathd skips this line, so its '}}' closes the section around it; known {where}: {known}"
-            return self._ignored(raw, number, f"no section {word!r} {where}", hint)
+        if word in _SECTION_WORDS:
+            return self._ignored(raw, number, *self._no_section(word))
+        if len(tokens) > 1 and tokens[1].text == b"{" and not tokens[1].is_quote:
+            self.report(number, "error", *self._no_section(word))
+            if self.path in _WITHOUT_OPTIONS:
+                return _Line(raw, number, "ignored", self.path)
         return self._option(raw, number, word, tokens)
+
+    def _no_section(self, word: str) -> tuple[str, str]:
+        where = f"inside {self.path[-1]}" if self.path else "here"
+        known = ", ".join(_NESTED.get(self.path, ())) or "none"
+        hint = f"nothing is opened, so its '}}' closes the section around it; known {where}: {known}"
+        return f"no section {word!r} {where}", hint
 
     def _ignored(self, raw: bytes, number: int, message: str, hint: str = "") -> _Line:
         self.report(number, "error", message, hint)

@@ -142,7 +142,7 @@ def test_what_is_not_read_is_named_with_its_line(text: str, line: int, severity:
 
 def test_the_brace_of_an_unknown_section_closes_the_one_around_it() -> None:
     document = parse("m", b"overrides {\n protocols {\n  type x\n }\n no_path_retry 5\n}\n")
-    assert settings(document) == [(("overrides",), "type", "x")]
+    assert settings(document) == [(("overrides",), "protocols", "{"), (("overrides",), "type", "x")]
     assert [problem.line for problem in document.problems] == [2, 5, 6]
 
 
