@@ -11,7 +11,7 @@ from mpio.report.plan_text import FINDINGS_MAX, JUDGEMENT_SIGNS, SIGNS, STATE_SI
 from mpio.report.sheet import Sheet, State, Verdict
 
 STATE_WORDS: dict[State, str] = {"ok": "holds", "tight": "tight", "violated": "violated"}
-_TONES: dict[Verdict, str] = {"ok": "pass", "findings": "fail", "unknown": "unknown"}
+_TONES: dict[Verdict, str] = {"ok": "pass", "findings": "fail"}
 
 
 def render_plan(sheet: Sheet) -> str:

@@ -48,12 +48,14 @@ def ladder(sheet: Sheet, layout: Layout) -> Markup:
     end_ns = axis_end_ns(sheet.rungs, sheet.deadlines)
     scale = Linear(0, end_ns, layout.left, layout.width - layout.right)
     height = _TOP + layout.row * len(sheet.rungs) + _BOTTOM
-    parts = _axis(scale, layout, height)
+    parts, labels = _axis(scale, layout, height), []
     y = _TOP
     for rung in sheet.rungs:
-        parts += _rung(rung, [line for _, line in lines], scale, layout, y)
+        bar_y = y + 20 if layout.names_above else y + (layout.row - _BAR) / 2
+        parts += _bar(rung, [line for _, line in lines], scale, bar_y)
+        labels += _label(rung, [line for _, line in lines], layout, y + 14 if layout.names_above else bar_y + 13)
         y += layout.row
-    parts += _deadlines(lines, scale, y)
+    parts += [*_deadlines(lines, scale, y), *labels]
     described = "; ".join(f"{rung.words}: at worst {span(rung.budget.worst_ns)}" for rung in sheet.rungs)
     limits = "; ".join(f"{letter}: {line.words}, {format_duration(line.at_ns)}" for letter, line in lines)
     return drawing(layout.width, height, "Worst case of each scenario against each deadline",
@@ -70,22 +72,21 @@ def _axis(scale: Linear, layout: Layout, height: float) -> list[str]:
     return parts
 
 
-def _rung(rung: Rung, lines: Sequence[Deadline], scale: Linear, layout: Layout, y: float) -> list[str]:
+def _label(rung: Rung, lines: Sequence[Deadline], layout: Layout, y: float) -> list[str]:
+    """The name, and how long it takes at worst."""
     past = any(rung.passes(line) for line in lines)
-    name_class = "rung-name" if rung.binds else "rung-name info"
-    worst_class = "rung-worst over" if past else "rung-worst"
+    name_x, anchor, worst_x = layout.left - 76, "end", layout.left - 10
     if layout.names_above:
-        bar_y, text_y = y + 20, y + 14
-        name_x, name_anchor, worst_x = layout.left, "start", layout.width - layout.right
-    else:
-        bar_y = y + (layout.row - _BAR) / 2
-        text_y = bar_y + 13
-        name_x, name_anchor, worst_x = layout.left - 76, "end", layout.left - 10
-    worst = span(rung.budget.worst_ns)
-    parts = [element("text", text=rung.words, x=name_x, y=text_y, text_anchor=name_anchor, class_=name_class),
-             element("text", text=worst, x=worst_x, y=text_y, text_anchor="end", class_=worst_class)]
-    return [*parts, *_segments(rung, scale, bar_y), *_best(rung, scale, bar_y), *_overrun(rung, lines, scale, bar_y),
-            *_onward(rung, scale, bar_y)]
+        name_x, anchor, worst_x = layout.left, "start", layout.width - layout.right
+    return [element("text", text=rung.words, x=name_x, y=y, text_anchor=anchor,
+                    class_="rung-name" if rung.binds else "rung-name info"),
+            element("text", text=span(rung.budget.worst_ns), x=worst_x, y=y, text_anchor="end",
+                    class_="rung-worst over" if past else "rung-worst")]
+
+
+def _bar(rung: Rung, lines: Sequence[Deadline], scale: Linear, y: float) -> list[str]:
+    return [*_segments(rung, scale, y), *_best(rung, scale, y), *_overrun(rung, lines, scale, y),
+            *_onward(rung, scale, y)]
 
 
 def _segments(rung: Rung, scale: Linear, y: float) -> list[str]:

@@ -15,7 +15,7 @@ from mpio.planner.goals import Assessment, Conflict, Constraint, Goals, Plan, se
 from mpio.planner.goals import Finding as PlannerFinding
 from mpio.planner.promise import PATH_FAILURES, storage
 from mpio.planner.rules import rules_of_thumb
-from mpio.report.sheet import Asked, Check, Deadline, Finding, Rule, Rung, Setting, Sheet, Verdict
+from mpio.report.sheet import Asked, Check, Deadline, Finding, Rule, Rung, Setting, Sheet, State, Verdict
 from mpio.units import format_duration, seconds
 
 SCENARIO_WORDS: Mapping[str, str] = {
@@ -56,9 +56,7 @@ def plan_sheet(plan: Plan) -> Sheet:
     lines = _deadlines(plan.clusters, plan.stack, plan.goals)
     worst = _longest(rungs)
     words = f"One path failure stalls I/O for at most {worst}" if worst else "No path failure is planned for"
-    tolerated = [line for line in lines if line.kind == "cluster"]
-    if tolerated:
-        words += f"; the cluster tolerates {format_duration(min(line.at_ns for line in tolerated))}"
+    words += _tolerated(lines)
     return Sheet(
         kind="plan", verdict="ok", headline="PLAN", sentence=f"{words}.", asked=_asked(plan.goals), rungs=rungs,
         deadlines=lines, checks=tuple(map(_check, plan.constraints)),
@@ -88,15 +86,16 @@ def assessment_sheet(
         problems: of the files.
         files: what was given to be read.
     """
-    rungs = _rungs(assessment.budgets, goals)
+    rungs, lines = _rungs(assessment.budgets, goals), _deadlines(assessment.clusters, assessment.stack, goals)
     conflict = assessment.conflict
-    findings = (*(_finding(item) for item in assessment.findings), *map(_problem, problems))
-    verdict = _verdict(assessment, findings)
+    told = {item.name for item in assessment.constraints}  # with its numbers, so that it need not be said again
+    tight = {item.rule for item in assessment.findings} & told
+    findings = (*(_finding(item) for item in assessment.findings if item.rule not in told), *map(_problem, problems))
     return Sheet(
-        kind="assessment", verdict=verdict, headline=_HEADLINES[assessment.verdict],
-        sentence=_assessed(assessment, rungs), asked=(*(Asked("--from", name) for name in files), *_asked(goals)),
-        rungs=rungs, deadlines=_deadlines(assessment.clusters, assessment.stack, goals),
-        checks=tuple(map(_check, assessment.constraints)),
+        kind="assessment", verdict=_verdict(assessment, findings), headline=_HEADLINES[assessment.verdict],
+        sentence=_assessed(assessment, rungs, lines),
+        asked=(*(Asked("--from", name) for name in files), *_asked(goals)), rungs=rungs, deadlines=lines,
+        checks=tuple(_check(item, is_tight=item.name in tight) for item in assessment.constraints),
         rules=_rules(assessment.stack, assessment.clusters, goals),
         settings=tuple(_assessed_settings(assessment, origins)),
         findings=findings,
@@ -105,24 +104,27 @@ def assessment_sheet(
     )
 
 
-_HEADLINES = {"safe": "SAFE", "fences": "NOT SAFE", "cannot tell": "CANNOT TELL"}
+_HEADLINES = {"safe": "SAFE", "fences": "NOT SAFE", "cannot tell": "NOT JUDGED"}
 
 
 def _verdict(assessment: Assessment, findings: Iterable[Finding]) -> Verdict:
+    """What was asked without a goal or a cluster is answered, as nothing had to be judged."""
     if assessment.verdict == "fences" or any(item.severity == "error" for item in findings):
         return "findings"
-    return "ok" if assessment.verdict == "safe" else "unknown"
+    return "ok"
 
 
-def _assessed(assessment: Assessment, rungs: Sequence[Rung]) -> str:
+def _assessed(assessment: Assessment, rungs: Sequence[Rung], lines: Sequence[Deadline]) -> str:
     worst = _longest(rungs) or "not known"
-    words = f"With these settings one path failure stalls I/O for at most {worst}"
+    words = f"With these settings one path failure stalls I/O for at most {worst}{_tolerated(lines)}"
     violated = [item for item in assessment.constraints if item.slack_ns < 0]
     if assessment.verdict == "fences" and violated:
         words += f"; {len(violated)} of {len(assessment.constraints)} conditions are violated"
     if assessment.nearest_safe:
         count = len(assessment.nearest_safe)
         words += f"; {count} change{'s' if count > 1 else ''} would mend it"
+    if assessment.verdict == "cannot tell":
+        words += "; there is no cluster and no goal to judge it by"
     return f"{words}."
 
 
@@ -135,6 +137,11 @@ def _rungs(budgets: Mapping[str, Budget], goals: Goals) -> tuple[Rung, ...]:
     rungs = [Rung(name, SCENARIO_WORDS.get(name, name.replace("_", " ")), budgets[name], binds=name in binding)
              for name in names]
     return tuple(sorted(rungs, key=lambda rung: (not rung.binds, rung.name in _AFTERWARDS)))
+
+
+def _tolerated(lines: Iterable[Deadline]) -> str:
+    tolerated = [line.at_ns for line in lines if line.kind == "cluster"]
+    return f"; the cluster tolerates {format_duration(min(tolerated))}" if tolerated else ""
 
 
 def _never(name: str, budget: Budget) -> bool:
@@ -166,9 +173,9 @@ def _deadlines(clusters: Sequence[Cluster], stack: LinuxStack, goals: Goals) -> 
     return tuple(sorted(lines, key=lambda line: line.at_ns))
 
 
-def _check(item: Constraint) -> Check:
-    return Check(item.name, "ok" if item.slack_ns >= 0 else "violated", item.words, _finite(item.left_ns),
-                 _finite(item.right_ns), item.source, item.goal)
+def _check(item: Constraint, *, is_tight: bool = False) -> Check:
+    state: State = "violated" if item.slack_ns < 0 else "tight" if is_tight else "ok"
+    return Check(item.name, state, item.words, _finite(item.left_ns), _finite(item.right_ns), item.source, item.goal)
 
 
 def _finite(ns: int) -> int | None:

@@ -14,7 +14,7 @@ from mpio.report.shape import clean
 from mpio.units import NS_PER_S
 
 VERSION = 1
-Verdict = Literal["ok", "findings", "unknown"]
+Verdict = Literal["ok", "findings"]
 State = Literal["ok", "tight", "violated"]
 Judgement = Literal["too weak", "right", "too strong"]
 _ROOM_ABOVE = 1.15  # of the axis beyond the longest thing that it has to show
@@ -146,7 +146,7 @@ class Sheet(_Clean):
     Attributes:
         kind: `plan`: settings for goals; `conflict`: goals that can't hold together; `assessment`: what given settings
             imply.
-        verdict: `ok`, `findings` (a conflict, a fence, a missed goal) or `unknown`.
+        verdict: `ok`, or `findings`: a conflict, a fence, a missed goal, an error in a file.
         headline, sentence: the answer in two words, and in one sentence.
         asked: the goals or files that it answers.
         conflict: the goals that can't hold together. ways_out: what to give up for what.

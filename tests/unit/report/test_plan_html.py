@@ -15,7 +15,7 @@ from mpio.report.sheet import Asked, Deadline, Finding, Rung, Setting, Sheet
 SHEETS = {
     "plan": plan(),
     "conflict": conflict(),
-    "empty": Sheet("assessment", "unknown", "CANNOT TELL", "Nothing known."),
+    "empty": Sheet("assessment", "ok", "NOT JUDGED", "Nothing known."),
 }
 
 

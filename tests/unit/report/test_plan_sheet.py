@@ -111,7 +111,7 @@ def test_an_assessment_shows_origins_changes_and_problems() -> None:
         ("safe", [Problem("x", 1, "warning", "odd")], "ok"),
         ("safe", [Problem("x", 1, "error", "wrong")], "findings"),
         ("fences", [], "findings"),
-        ("cannot tell", [], "unknown"),
+        ("cannot tell", [], "ok"),
     ],
 )
 def test_verdicts(verdict: str, problems: list[Problem], expected: str) -> None:

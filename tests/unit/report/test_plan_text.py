@@ -97,7 +97,7 @@ def test_a_conflict_names_goals_and_ways_out() -> None:
 
 def test_text_of_files_stays_text() -> None:
     evil = "[red]x[/red] \x1b[31m\u202e"
-    sheet = Sheet("assessment", "unknown", "CANNOT TELL", evil, settings=(Setting(evil, evil, evil, origin=evil),),
+    sheet = Sheet("assessment", "ok", "NOT JUDGED", evil, settings=(Setting(evil, evil, evil, origin=evil),),
                   findings=(Finding("error", evil, evil),), rungs=(Rung("a", "a", RUNGS[0].budget, binds=True),))
     text = printed(sheet)
     assert "[red]x[/red]" in text
