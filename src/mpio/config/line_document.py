@@ -147,7 +147,7 @@ class LineDocument:
             if slot.entry.section == section and block.body <= slot.first < block.end
         ]
         if own:
-            return self._inserted(self._place(own, key), [self._indent(own[-1], block) + line])
+            return self._inserted(self._place(own, block, key), [self._indent(own[-1], block) + line])
         if section:
             return self._inserted(block.body, [block.indent + line])
         if self.syntax.frame(""):
@@ -160,7 +160,7 @@ class LineDocument:
         line = self._text[neighbour.first : neighbour.start]
         return line[: len(line) - len(line.lstrip(" \t"))] if block.section else ""
 
-    def _place(self, own: Sequence[Slot], key: str) -> int:
+    def _place(self, own: Sequence[Slot], block: Block, key: str) -> int:
         """Behind the last of a section's settings, or before those of the run ending there that have greater keys."""
         key = self.syntax.canonical(key)
         offset = own[-1].past
@@ -169,16 +169,16 @@ class LineDocument:
             beside = [self.syntax.canonical(slot.entry.key) for slot in own if slot.first == first]
             if min(beside) < key:
                 break
-            offset = self._above_comments(first)
+            offset = self._above_comments(first, block.body)
             own = own[: -len(beside)]
         return offset
 
     def _line_above(self, offset: int) -> str:
         return self._text[self._text.rfind("\n", 0, max(offset - 1, 0)) + 1 : offset]
 
-    def _above_comments(self, offset: int) -> int:
-        """Where the comment lines begin that stand directly above an offset."""
-        while (above := self._line_above(offset)).lstrip(" \t")[:1] in tuple(self.syntax.marks):
+    def _above_comments(self, offset: int, floor: int = 0) -> int:
+        """Where the comment lines begin that stand directly above an offset, and not before another one."""
+        while offset > floor and (above := self._line_above(offset)).lstrip(" \t")[:1] in tuple(self.syntax.marks):
             offset -= len(above)
         return offset
 
@@ -219,7 +219,7 @@ class LineDocument:
         if before:
             return self._inserted(before[-1].past, [*blank, *lines])
         if beside:
-            offset = self._above_comments(beside[0].first)
+            offset = self._above_comments(beside[0].first, parent.body)
             if offset == 0:  # these comments are about the file
                 offset = beside[0].first
             return self._inserted(offset, [*lines, *blank])

@@ -119,6 +119,8 @@ def _statement(text: str, offset: int) -> tuple[list[_Word], int]:
             offset += 1
         elif text.startswith("\\\n", offset):
             offset += 2
+            if not words and not exported:
+                return words, offset  # nothing is carried on
         elif char == "#":
             return words, text.find("\n", offset) + 1 or len(text)
         elif match := _EXPORT.match(text, offset):
