@@ -200,7 +200,7 @@ def _from_options(host: Host, name: str) -> Iterator[Candidate]:
             words = shlex.split(entry.value)
         except ValueError:
             continue
-        for word, following in reversed(list(zip(words, [*words[1:], ""], strict=True))):
+        for word, following in reversed(list(zip(words, [*words[1:], ""], strict=False))):
             text = (word[2:] or following) if word[:2] == option else ""
             if text.isascii() and text.isdigit() and len(text) < 10:
                 yield Candidate(int(text), at(document, entry), "a later option of the same name wins")
