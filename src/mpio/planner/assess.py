@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from mpio.config.recovery import fast_io_fail_skipped
 from mpio.model.cluster import Cluster, O2cb
 from mpio.model.stack import LinuxStack, TargetTimers
 from mpio.planner import promise
@@ -10,7 +11,6 @@ from mpio.planner.conflict import conflict
 from mpio.planner.constraints import constraints, wishes
 from mpio.planner.fit import HARD
 from mpio.planner.goals import Assessment, Finding, Goals, Safety, Severity
-from mpio.planner.linux_recovery import fast_io_fail_skipped
 from mpio.planner.linux_terms import has_interval_fault, pings
 from mpio.planner.nearest import nearest_safe
 from mpio.units import NS_PER_S, format_duration

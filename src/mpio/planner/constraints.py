@@ -4,13 +4,13 @@ One list for both directions: `solve` checks its answer against it, `assess` fin
 is apart from what only should.
 """
 
+from mpio.config.recovery import fast_io_fail_skipped
 from mpio.model.cluster import Cluster
 from mpio.model.stack import LinuxStack
 from mpio.planner import promise
 from mpio.planner.cluster import Inequality, Storage, Verdict, inequalities, takeover_ns
 from mpio.planner.fit import HARD
 from mpio.planner.goals import Constraint, Goals
-from mpio.planner.linux_recovery import fast_io_fail_skipped
 from mpio.units import NS_PER_S, format_duration, seconds
 
 FOREVER_NS = 10**9 * NS_PER_S

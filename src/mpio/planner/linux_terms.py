@@ -4,9 +4,9 @@ Each function is one step and names its sources. Every timer comes with a term o
 begins with LATENESS; the sum of the others is the nominal value that manuals and folk formulas speak of.
 """
 
+from mpio.config.recovery import recovery
 from mpio.model.stack import LinuxStack, TargetTimers, Version
 from mpio.planner.budget import Budget, Term
-from mpio.planner.linux_recovery import recovery
 from mpio.planner.timers import lateness_ns, syn_gap_s
 from mpio.units import NS_PER_S, seconds
 

@@ -6,12 +6,12 @@ Which scenarios count for which goal is decided here and nowhere else; their sum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mpio.config.recovery import fast_io_fail_skipped
 from mpio.model.stack import LinuxStack
 from mpio.planner.budget import Budget
 from mpio.planner.cluster import Storage
 from mpio.planner.goals import Goals
 from mpio.planner.linux import Comeback, Hang, Loss, Scenario, predict
-from mpio.planner.linux_recovery import fast_io_fail_skipped
 from mpio.planner.linux_terms import first_relogin, pings, recovered, worst_ns
 from mpio.units import NS_PER_S, seconds
 

@@ -13,13 +13,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mpio.config.recovery import recovery
 from mpio.model.cluster import Cluster, Corosync, O2cb, Rac, Sbd
 from mpio.model.stack import LinuxStack
 from mpio.planner.cluster import STACKS, kind_of, recommended
 from mpio.planner.clusters import corosync as ring
 from mpio.planner.clusters import o2cb, sbd
 from mpio.planner.clusters.storage import Storage
-from mpio.planner.linux_recovery import recovery
 from mpio.units import NS_PER_S, format_duration, seconds
 
 ARTICLE = "SUSE: Implementing MPIO over iSCSI, considerations, common issues and clustering concerns"
