@@ -67,10 +67,12 @@ _BY_CONTENT = tuple((re.compile(rf"^(?:{pattern})", re.MULTILINE), kind) for pat
 
 
 def codec_for(path: str, head: bytes) -> Kind | None:
-    """The kind of a file, from its path and its first kilobytes; None if it is none of ours, or a backup copy."""
+    """The kind of a file, from its path and its first kilobytes; None if it is none of ours, a backup or a script."""
     name = path.replace("\\", "/").lower()
     text = decoded(head).lstrip("\ufeff")
-    if _BACKUP.search(name) or text.lstrip().startswith("<"):  # /etc/cluster/cluster.conf is XML, and not OCFS2's
+    if _BACKUP.search(name) or text.startswith("#!"):  # /etc/init.d/sbd
+        return None
+    if text.lstrip().startswith("<"):  # /etc/cluster/cluster.conf is XML, and not OCFS2's
         return None
     by_name = (kind for pattern, kind in _BY_NAME if pattern.search(name))
     by_content = (kind for pattern, kind in _BY_CONTENT if pattern.search(text))

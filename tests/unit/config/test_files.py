@@ -90,4 +90,5 @@ def test_a_file_is_known_by_its_content(kind: Kind) -> None:
 
 def test_another_program_s_file_of_the_same_name_is_not_read() -> None:
     assert codec_for("/etc/ocfs2/cluster.conf", b'<?xml version="1.0"?>\n<cluster/>') is None
+    assert codec_for("/etc/init.d/sbd", b"#!/bin/bash\nSBD_BIN=/usr/sbin/sbd\n") is None
     assert codec_for("multipath.conf", b"{% if x %}\ndefaults {\n") == Kind.MULTIPATH
