@@ -27,6 +27,7 @@ VERBS = {
     "bench": "Measure IOPS, throughput, latency and CPU per I/O of a map.",
     "discover": "List the targets and portals that a portal offers.",
     "drill": "Break paths on purpose under a verified workload, and give a verdict.",
+    "plan": "Compute one consistent set of timers for the whole stack, or what given ones imply.",
     "report": "Render the report of a drill's run directory again.",
     "target": "Serve LUNs over iSCSI from RAM, a file or a block device.",
 }

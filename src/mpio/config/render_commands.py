@@ -33,7 +33,7 @@ def render_commands(
     made = (
         _node_records(settings, reasons, documents.get(Kind.NODE_RECORD, ())),
         _udev(settings, reasons, multipath_tools),
-        _sbd(settings, reasons),
+        _sbd(settings, reasons, documents),
         _pacemaker(settings, reasons),
         _ncs(settings, reasons),
     )
@@ -97,7 +97,13 @@ def _udev(settings: Mapping[str, object], reasons: Mapping[str, str], multipath_
     return Rendered(_UDEV_PLACE, data.encode(), "udev rule: after udevadm control --reload, udevadm trigger")
 
 
-def _sbd(settings: Mapping[str, object], reasons: Mapping[str, str]) -> Rendered | None:
+def _sbd(
+    settings: Mapping[str, object], reasons: Mapping[str, str], documents: Mapping[Kind, Sequence[Document]]
+) -> Rendered | None:
+    """The timers in the header of each disk; none for SBD without a disk, whose sysconfig has them all."""
+    configured = [document.get((), "SBD_DEVICE") for document in documents.get(Kind.SBD, ())]
+    if configured and not any(entry and entry.value for entry in configured) and not documents.get(Kind.SBD_DUMP):
+        return None
     options = [(flag, name) for name, flag in _SBD_CREATE.items() if settings.get(name) is not None]
     if not options:
         return None

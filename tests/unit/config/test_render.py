@@ -197,6 +197,17 @@ def test_scripts_are_shell(tmp_path_factory: pytest.TempPathFactory) -> None:
         subprocess.run(["sh", "-n", str(path)], check=True)
 
 
+def test_sbd_without_a_disk_has_no_header() -> None:
+    settings = {"sbd.watchdog": 21}
+    with_disk = parse("etc/default/sbd", b'SBD_DEVICE="/dev/a"\n', Kind.SBD)
+    without = parse("etc/default/sbd", b"SBD_DEVICE=\n", Kind.SBD)
+    assert "sbd-header.sh" in rendered(settings)
+    assert "sbd-header.sh" in rendered(settings, {Kind.SBD: [with_disk]})
+    files = rendered(settings, {Kind.SBD: [without]})
+    assert set(files) == {"etc/default/sbd"}
+    assert b"SBD_WATCHDOG_TIMEOUT=21" in files["etc/default/sbd"].data
+
+
 def test_a_reason_never_becomes_a_setting() -> None:
     evil = "first\nnode.startup = manual\n}\n$(reboot)"
     settings = {**STACK, **CLUSTERS}
