@@ -19,7 +19,7 @@ def settings_in(document: Document) -> list[tuple[Section, str, str]]:
 
 
 def changed(document: Document | None, section: Section, key: str, value: str) -> Document | None:
-    """With a value set; None where that is refused, which tidy files never do (see below)."""
+    """With a value set; None where that is refused (tidy files never do, see the end)."""
     try:
         return document.set(section, key, value) if document else None
     except ValueError:
@@ -143,3 +143,21 @@ def test_a_comment_is_written_once(kind: Kind, data: st.DataObject) -> None:
     assert noted.set(section, key, "7", "outlasts a path failure of 15 s").render() == noted.render()
     old, new = plain.render().splitlines(), noted.render().splitlines()
     assert len(new) == len(old) + 1
+
+
+@kinds
+@laws
+@given(data=st.data())
+def test_a_file_written_from_nothing_is_the_same_in_any_order_of_writing(kind: Kind, data: st.DataObject) -> None:
+    made = [place for place in KEYS[kind] if not str(place[0]).startswith(("('record", "('Target"))]
+    made = [place for place in made if place[0] or kind is not Kind.COROSYNC]  # its settings stand in sections
+    order = data.draw(st.permutations(made))
+    order.sort(key=lambda place: place[0][-1:] == ("node[1]",))  # numbers are given in turn
+    one, other = parse("f", b"", kind), parse("f", b"", kind)
+    for section, key in order:
+        one = one.set(section, key, "31", "a reason")
+    for section, key in sorted(made):
+        other = other.set(section, key, "31", "a reason")
+    assert one.render() == other.render()
+    assert not one.problems
+    assert len(one.entries()) == len(made)
