@@ -121,7 +121,10 @@ class MultipathConf:
         after = line.raw[line.value_end :]
         if after and not re.match(rb"[\0#!" + _BLANK + rb"]", after):
             token += b" "  # what follows, which nobody reads, must not become part of the value
-        return self._replace(at, at + 1, [line.raw[: line.value_start] + token + after], remark, line.indent)
+        before = line.raw[: line.value_start]
+        if not re.search(rb'["' + _BLANK + rb"]$", before) and not token.startswith(b'"'):
+            before += b" "  # a brace may stand right behind the key; a word may not
+        return self._replace(at, at + 1, [before + token + after], remark, line.indent)
 
     def remove(self, section: Section, key: str) -> "MultipathConf":
         """Without the lines of this key."""

@@ -189,3 +189,8 @@ def test_an_unclosed_section_is_closed_before_a_new_one() -> None:
 def test_what_the_syntax_cannot_carry_is_refused(section: Section, key: str, value: str) -> None:
     with pytest.raises(ValueError, match=r"multipath|section|setting"):
         parse("m", b"").set(section, key, value)
+
+
+def test_a_word_does_not_grow_into_the_key_where_a_brace_stood_right_behind_it() -> None:
+    edited = parse("f", b"defaults {\nalias}\n}\n").set(("defaults",), "alias", "31")
+    assert edited.render() == b"defaults {\nalias 31\n}\n"
