@@ -106,6 +106,8 @@ class Goals:
         if name in self.fixed:
             return f"{name} stays {self.fixed[name]}"
         value = getattr(self, name)
+        if isinstance(value, float):
+            value = f"{value:g}"
         return {
             "max_stall_s": f"no path failure stalls I/O for more than {value} s",
             "ride_out_s": f"{value} s without any path are ridden out",

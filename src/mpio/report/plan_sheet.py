@@ -3,6 +3,7 @@
 Owns: which scenarios and deadlines are shown, in which order and words. All numbers are the planner's.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from mpio.config.document import Problem
@@ -68,8 +69,9 @@ def plan_sheet(plan: Plan) -> Sheet:
 def conflict_sheet(conflict: Conflict, goals: Goals) -> Sheet:
     """Goals that can't hold together."""
     return Sheet(
-        kind="conflict", verdict="findings", headline="CONFLICT", sentence=conflict.words, asked=_asked(goals),
-        conflict=tuple(_goal_words(goals, name) for name in conflict.goals), ways_out=conflict.ways_out,
+        kind="conflict", verdict="findings", headline="CONFLICT", sentence=_sentence(conflict.words),
+        asked=_asked(goals),
+        conflict=tuple(_goal_words(goals, name) for name in conflict.goals), ways_out=_ways_out(conflict),
     )
 
 
@@ -100,8 +102,12 @@ def assessment_sheet(
         settings=tuple(_assessed_settings(assessment, origins)),
         findings=findings,
         conflict=() if conflict is None else tuple(_goal_words(goals, name) for name in conflict.goals),
-        ways_out=() if conflict is None else conflict.ways_out,
+        ways_out=() if conflict is None else _ways_out(conflict),
     )
+
+
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}."
 
 
 _HEADLINES = {"safe": "SAFE", "fences": "NOT SAFE", "cannot tell": "NOT JUDGED"}
@@ -231,6 +237,13 @@ def _problem(problem: Problem) -> Finding:
 def _goal_words(goals: Goals, name: str) -> str:
     option = _GOAL_OPTIONS.get(name, f"--set {name}")
     return f"{option}: {goals.words(name)}"
+
+
+def _ways_out(conflict: Conflict) -> tuple[str, ...]:
+    """With goals under the names of their options."""
+    options = {name.removesuffix("_s"): option for name, option in _GOAL_OPTIONS.items()}
+    goal = re.compile(rf"^(no )?({'|'.join(options)})\b")
+    return tuple(goal.sub(lambda match: f"{match[1] or ''}{options[match[2]]}", way) for way in conflict.ways_out)
 
 
 def _asked(goals: Goals) -> tuple[Asked, ...]:
