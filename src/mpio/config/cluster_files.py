@@ -46,10 +46,8 @@ def in_force(host: Host) -> tuple[dict[str, Effective], tuple[Cluster, ...], lis
         if not given and not any(host.documents.get(kind) for kind in _FILES.get(prefix, ())):
             continue
         rules = _RULES.get(prefix, _candidates)
-        fields = [
-            (field.name, float(field.default) if field.type is float else field.default)
-            for field in dataclasses.fields(form)
-        ]
+        shipped = [(field, getattr(form(), field.name)) for field in dataclasses.fields(form)]
+        fields = [(field.name, float(value) if field.type is float else value) for field, value in shipped]
         own = {name: decide(host, f"{prefix}.{name}", rules(host, prefix, (name, like))) for name, like in fields}
         values |= {effective.key: effective for effective in own.values()}
         problems += _CHECKS[prefix](host) if prefix in _CHECKS else []
