@@ -10,7 +10,7 @@ where longer cuts both ways, have few values, which are tried one by one.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from mpio.model.cluster import Cluster, Sanlock, Sbd
@@ -162,26 +162,25 @@ class Search:
             return start, stack
         if not self._is_queue_given():
             return None  # the outage itself is too long for the cluster
-        for recovery_s, interval in sorted(self._recoveries_for_outage(eager(start), start)):
-            if recovery_s > RECOVERY_MAX_S or not self._stands(eager(recovery_s)):
-                break
-            if self._whole(self._polled(eager(recovery_s), interval, self._logins()[-1])) is not None:
-                stack = self._completed(eager(recovery_s))
-                assert stack is not None
+        top = greatest(start, RECOVERY_MAX_S, lambda value: self._stands(eager(value)))
+        assert top is not None
+        needed = [self._recovery_for_outage(eager, interval, start, top) for interval in self._telling_intervals]
+        for recovery_s in sorted(value for value in needed if value is not None):
+            stack = self._completed(eager(recovery_s))
+            if stack is not None:
                 return recovery_s, stack
         return None
 
-    def _recoveries_for_outage(self, stack: LinuxStack, start_s: int) -> list[tuple[int, int]]:
-        """The recovery that lasts through the outage where the queue can't be longer, with its polling_interval.
+    def _recovery_for_outage(
+        self, eager: Callable[[int], LinuxStack], interval: int, start: int, top: int
+    ) -> int | None:
+        """The shortest recovery from `start` to `top` that lasts through the outage with the given queue."""
+        def is_too_short(recovery_s: int) -> bool:
+            polled = self._polled(eager(recovery_s), interval, self._logins()[-1])
+            return self._slack_ns(self._with_given_queue(polled)) < 0
 
-        I/O waits a second longer for each second of recovery.
-        """
-        found = []
-        for interval in self._telling_intervals:
-            short_ns = -self._slack_ns(self._with_given_queue(self._polled(stack, interval, self._logins()[-1])))
-            if short_ns > 0:
-                found.append((start_s + -(-short_ns // NS_PER_S), interval))
-        return found
+        too_short = greatest(start, top, is_too_short)
+        return start if too_short is None else None if too_short == top else too_short + 1
 
     # --- polling, login, queue
 
@@ -288,16 +287,16 @@ class Search:
     def _slack_ns(self, stack: LinuxStack) -> int:
         """What is left of I/O's patience when the outage is over; negative if I/O fails.
 
-        The wait for the session and the queue are summands of that patience, and nothing else depends on them.
+        The queue is a summand of that patience, and nothing else depends on it.
         """
         waits_ns, queue_ns = promise.recovery_ns(stack), promise.queue_ns(stack)
         if self._goals.ride_out_s is None or waits_ns is None or queue_ns is None:
             return _ENDLESS_NS
-        bare = stack.replace(no_path_retry="fail", fast_io_fail_tmo=1, replacement_timeout=1)
+        bare = stack.replace(no_path_retry="fail", fast_io_fail_tmo=None, replacement_timeout=waits_ns // NS_PER_S)
         if bare not in self._bare_slack_ns:
             slack = [item.slack_ns for item in promise.outages(self._goals, bare)]
-            self._bare_slack_ns[bare] = min(value for value in slack if value is not None) - NS_PER_S
-        return self._bare_slack_ns[bare] + waits_ns + queue_ns
+            self._bare_slack_ns[bare] = min(value for value in slack if value is not None)
+        return self._bare_slack_ns[bare] + queue_ns
 
     # --- one failing path
 
