@@ -88,7 +88,7 @@ def _written(host: Host, kind: Kind, key: Key) -> _Found:
     """All lines of a key, in the order in which the program reads them."""
     return [
         (document, entry)
-        for document in host.documents.get(kind, ()) for entry in document.entries()
+        for document in _documents(host, kind) for entry in document.entries()
         if schema.find(kind, entry.section, entry.key) is key
     ]
 
@@ -112,8 +112,15 @@ def _read(kind: Kind, key: Key, text: str, like: object) -> object | None:
 def _lines(host: Host, kind: Kind, name: str) -> _Found:
     return [
         (document, entry)
-        for document in host.documents.get(kind, ()) for entry in document.entries() if entry.key == name
+        for document in _documents(host, kind) for entry in document.entries() if entry.key == name
     ]
+
+
+def _documents(host: Host, kind: Kind) -> Sequence[Document]:
+    """The files that count: of o2cb's two, the one in sysconfig (ocfs2-tools vendor/common/o2cb.init.sh)."""
+    documents = host.documents.get(kind, ())
+    preferred = [document for document in documents if "sysconfig" in document.file]
+    return preferred if kind is Kind.O2CB and preferred else documents
 
 
 # --- o2cb
@@ -132,12 +139,16 @@ def _other_stack(host: Host) -> tuple[Document, Entry] | None:
 
 
 def _check_o2cb(host: Host) -> list[Problem]:
-    other = _other_stack(host)
-    if other is None:
-        return []
-    document, entry = other
-    words = f"O2CB_STACK={entry.value}: membership comes from that stack, and o2cb's timeouts do nothing"
-    return [Problem(document.file, entry.line, "warning", words)]
+    counting = _documents(host, Kind.O2CB)
+    problems = [
+        Problem(document.file, 0, "warning", f"not read, because there is {counting[0].file}")
+        for document in host.documents.get(Kind.O2CB, ()) if document not in counting
+    ]
+    if other := _other_stack(host):
+        document, entry = other
+        words = f"O2CB_STACK={entry.value}: membership comes from that stack, and o2cb's timeouts do nothing"
+        problems.append(Problem(document.file, entry.line, "warning", words))
+    return problems
 
 
 # --- SBD

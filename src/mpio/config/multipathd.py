@@ -201,12 +201,13 @@ def _map_blocks(host: Host, files: _Files, problems: list[Problem]) -> list[_Blo
         if block.last("wwid") is None:
             words = "a multipath section without wwid: multipathd drops it"
             problems.append(Problem(block.document.file, block.line, "error", words))
-    aliased = [block.last("wwid") for block in blocks if host.alias and block.last("alias") == host.alias]
-    wwid = host.wwid or (aliased[-1] if aliased else None)
+    named = {block.last("wwid") for block in blocks} & {host.wwid} - {""}
+    if not named and host.alias:
+        named = {block.last("wwid") for block in blocks if block.last("alias") == host.alias}
     if blocks and not host.wwid and not host.alias:
         words = "multipath sections are not looked at: it is not known which map is meant"
         problems.append(Problem(blocks[0].document.file, blocks[0].line, "warning", words, "give its wwid"))
-    return [block for block in reversed(blocks) if wwid and block.last("wwid") == wwid]
+    return [block for block in reversed(blocks) if block.last("wwid") in named - {None}]
 
 
 def _device_blocks(host: Host, files: _Files, problems: list[Problem]) -> list[_Block]:

@@ -91,6 +91,15 @@ def test_timeouts_of_o2cb_are_void_under_another_stack() -> None:
     assert [problem.line for problem in problems] == [1]
 
 
+def test_sysconfig_counts_where_there_is_a_default_file_too() -> None:
+    threshold = b"O2CB_HEARTBEAT_THRESHOLD="
+    documents = [parse("etc/sysconfig/o2cb", threshold + b"61", Kind.O2CB),
+                 parse("etc/default/o2cb", threshold + b"7", Kind.O2CB)]  # fmt: skip
+    _, clusters, problems = in_force(Host({Kind.O2CB: documents}))
+    assert clusters == (O2cb(61),)
+    assert [problem.file for problem in problems] == ["etc/default/o2cb"]
+
+
 def test_options_alone_make_a_cluster() -> None:
     assert in_force(Host(options={"ncs.tolerance": 30}))[1] == (Ncs(tolerance=30),)
 

@@ -62,7 +62,9 @@ def test_a_map_is_found_by_its_alias() -> None:
     text = section("multipaths/multipath", "wwid 1", "alias data", "failback 7")
     assert values(text, alias="data")["failback"].value == 7
     assert values(text, alias="other")["failback"].value == "manual"
-    assert values(text, wwid="2", alias="data")["failback"].value == "manual"
+    assert values(text, wwid="data", alias="data")["failback"].value == 7
+    text += section("multipaths/multipath", "wwid 2", "failback 8")
+    assert values(text, wwid="2", alias="data")["failback"].value == 8
 
 
 @pytest.mark.parametrize(
