@@ -34,6 +34,8 @@ _DROP_IN_DIRECTORIES: Mapping[Kind, str] = {Kind.MULTIPATH: "conf.d", Kind.SYSCT
 _DEBIAN_PLACES: Mapping[Kind, str] = {Kind.O2CB: "etc/default/o2cb", Kind.SBD: "etc/default/sbd"}
 _PROTOCOL = "scsi:iscsi"
 _SBD_OPTIONS = "SBD_OPTS"
+_SBD_NAMES: Mapping[str, str] = {"sbd.delay_start": "SBD_DELAY_START"}
+"""Settings that a key decides by words too, so that the schema does not give them to it."""
 _SBD_FLAGS: Mapping[str, tuple[str, int]] = {"sbd.io_timeout": ("-I", 3), "sbd.restart_delay": ("-t", 5)}
 """Of the daemon's options those that no key of its sysconfig stands for, with their defaults."""
 
@@ -95,6 +97,8 @@ def render_files(
 
 def key_of(kind: Kind, name: str) -> Key | None:
     """The key of a kind of file that decides a setting; None if that file does not have it."""
+    if kind is Kind.SBD and name in _SBD_NAMES:
+        return next(key for key in SCHEMAS[kind].keys if key.name == _SBD_NAMES[name])
     return next((key for key in SCHEMAS[kind].keys
                  if key.feeds == name and not key.deprecated and key.name != "SBD_DEVICE"
                  and key.sections != (_SBD_OPTIONS,)), None)
@@ -157,24 +161,30 @@ def _render(kind: Kind, lines: Sequence[_Line], documents: Sequence[Document]) -
 
 
 def _edit(kind: Kind, line: _Line, documents: list[Document]) -> None:
-    """Change a setting in the last file that has it, or add it to the first one."""
+    """Change a setting in the last file that has it, or add it to the first, and wherever else it would be beaten."""
     holders = [index for index, document in enumerate(documents) if document.get(line.section, line.key)]
-    index = holders[-1] if holders else 0
-    try:
-        for section in (line.section, *(_overruling(documents[index], line) if kind is Kind.MULTIPATH else ())):
-            entry = documents[index].get(section, line.key)
-            if line.value is None:
-                documents[index] = documents[index].remove(section, line.key) if entry else documents[index]
-            elif entry is None or entry.value != line.value:
-                documents[index] = documents[index].set(section, line.key, line.value, line.reason)
-    except ValueError as error:
-        raise InputError(documents[index].file, f"can't be edited: {error}") from None
+    places = [(holders[-1] if holders else 0, line.section)]
+    if kind is Kind.MULTIPATH and line.section == ("overrides",):
+        places += [(index, section) for index, document in enumerate(documents)
+                   for section in _overruling(document, line)]
+    for index, section in places:
+        try:
+            documents[index] = _edited(documents[index], section, line)
+        except ValueError as error:
+            raise InputError(documents[index].file, f"can't be edited: {error}") from None
+
+
+def _edited(document: Document, section: Section, line: _Line) -> Document:
+    entry = document.get(section, line.key)
+    if line.value is None:
+        return document.remove(section, line.key) if entry else document
+    if entry is not None and entry.value == line.value:
+        return document
+    return document.set(section, line.key, line.value, line.reason)
 
 
 def _overruling(document: Document, line: _Line) -> list[Section]:
     """Sections of multipath.conf that beat `overrides` for this setting: those of the iSCSI protocol."""
-    if line.section != ("overrides",):
-        return []
     protocols = {entry.section for entry in document.entries()
                  if entry.section[:1] == ("overrides",) and entry.section[1:] and entry.key == "type"
                  and entry.value == _PROTOCOL}
