@@ -9,11 +9,13 @@ import math
 from collections.abc import Callable
 
 from mpio.model.stack import LinuxStack
+from mpio.planner import promise
+from mpio.planner.cluster import Storage, takeover_ns
 from mpio.planner.fit import greatest
 from mpio.planner.goals import Conflict, Goals, setting
 from mpio.planner.search import Found, Search
+from mpio.units import NS_PER_S
 
-_SECONDS_MAX = 86_400
 _LONGER_HELPS = frozenset({"max_stall_s", "takeover_s"})
 _SHORTER_HELPS = frozenset({"ride_out_s", "io_latency_max_s"})
 
@@ -86,24 +88,40 @@ def _way_out(goals: Goals, name: str) -> str | None:
 
 def _nearest(goals: Goals, name: str) -> str | None:
     """The value in whole seconds that is nearest to the one asked for, among those with which all goals hold."""
-    asked = getattr(goals, name)
-    longer = name in _LONGER_HELPS
-    low, high = (math.ceil(asked), _SECONDS_MAX) if longer else (0, math.floor(asked))
-    sign = -1 if longer else 1
-
-    def holds(number: int) -> bool:
-        value = sign * number
-        changed = goals.without(name)
-        if value:
-            changed = dataclasses.replace(changed, **{name: float(value)})  # type: ignore[arg-type]
-        return _is_possible(changed)
-
-    found = greatest(-high, -low, holds) if longer else greatest(low, high, holds)
+    without = goals.without(name)
+    found = _found(without)
     if found is None:
         return None
-    if found == 0:
-        return f"no {name.removesuffix('_s')} at all"
-    return f"{name.removesuffix('_s')} {sign * found} s in place of {asked:g} s"
+    asked = getattr(goals, name)
+    longer = name in _LONGER_HELPS
+    start = math.ceil(asked) if longer else math.floor(asked)
+    end = _comes_to(without, found, name) if longer else 0  # known to be possible
+
+    def fails(distance: int) -> bool:
+        value = start + distance if longer else start - distance
+        changed = dataclasses.replace(goals, **{name: float(value)}) if value else without  # type: ignore[arg-type]
+        return not _is_possible(changed)
+
+    failing = greatest(0, abs(end - start) - 1, fails)
+    distance = 0 if failing is None else failing + 1
+    value = start + distance if longer else start - distance
+    name = name.removesuffix("_s")
+    return f"{name} {value} s in place of {asked:g} s" if value else f"no {name} at all"
+
+
+def _comes_to(goals: Goals, found: Found, name: str) -> int:
+    """What settings make of a goal that they were not asked for, in whole seconds."""
+    storage = promise.storage(goals, found.stack)
+    value_ns = takeover_ns(found.clusters, storage) if name == "takeover_s" else _longest_ns(storage)
+    assert value_ns is not None, "a goal that nothing is measured by is in no conflict"
+    return -(-value_ns // NS_PER_S)
+
+
+def _longest_ns(storage: Storage) -> int | None:
+    """Of one path failure or several in turn; an outage of all paths is no matter of `max_stall_s`."""
+    if storage.stall_ns is None or storage.serial_ns is None:
+        return None
+    return max(storage.stall_ns, storage.serial_ns)
 
 
 def _without_nop_in(goals: Goals) -> str | None:

@@ -82,22 +82,25 @@ class Fitter:
         """Whether I/O without a path must fail (Novell Cluster Services)."""
         return any(isinstance(cluster, Ncs) for cluster in self._present)
 
-    @functools.cached_property
-    def carried_ns(self) -> int | None:
-        """The longest stall of a path failure that some allowed settings stand; None if not even none at all.
-
-        Without a takeover in time and without anything fixed there is no limit but `STALL_MAX_NS`.
-        """
+    def carries(self, stall_ns: int) -> bool:
+        """Whether some allowed settings stand a path failure with this stall; whatever is shorter they stand too."""
         if not self._present or (self._goals.takeover_s is None and not self._fixed):
-            return STALL_MAX_NS
+            return stall_ns <= STALL_MAX_NS
+        carried_s = self._carried_s
+        if carried_s is None or stall_ns > (carried_s + 1) * NS_PER_S:
+            return False
+        return stall_ns <= carried_s * NS_PER_S or self._stands(stall_ns)
 
-        def stands(stall_ns: int) -> bool:
-            goals = self._goals
-            storage = Storage(stall_ns=stall_ns, latency_ns=seconds(goals.io_latency_max_s),
-                              holds_host=goals.holds_host, kernel=goals.kernel, hz=goals.hz)
-            return self.fits(self._smallest(storage), storage)
+    @functools.cached_property
+    def _carried_s(self) -> int | None:
+        """The longest stall in whole seconds."""
+        return greatest(0, STALL_MAX_NS // NS_PER_S, lambda stall_s: self._stands(stall_s * NS_PER_S))
 
-        return greatest(0, STALL_MAX_NS, stands)
+    def _stands(self, stall_ns: int) -> bool:
+        goals = self._goals
+        storage = Storage(stall_ns=stall_ns, latency_ns=seconds(goals.io_latency_max_s),
+                          holds_host=goals.holds_host, kernel=goals.kernel, hz=goals.hz)
+        return self.fits(self._smallest(storage), storage)
 
     def fit(self, storage: Storage) -> tuple[Cluster, ...] | None:
         """The settings wanted, or those that stand the longest stall of all that are allowed; None if there are none.

@@ -3,7 +3,7 @@
 Which scenarios count for which goal is decided here and nowhere else; their sums are in `planner.linux`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mpio.config.recovery import fast_io_fail_skipped
@@ -26,11 +26,14 @@ _LONGEST = (Scenario.ONE_WAY_LOSS, Scenario.LOGOUT_REQUEST)
 _ENDS_BY_ITSELF = (Scenario.RESET_BACK, Scenario.LOGOUT_REQUEST)
 """What passes without another path."""
 
-_WAYS_TO_LOSE_ALL = (
-    ("silent", Loss.SILENT, None), ("one_way", Loss.ONE_WAY, None), ("reset", Loss.RESET, Comeback.SILENT),
-    ("reset_unreachable", Loss.RESET, Comeback.UNREACHABLE),
+Way = tuple[str, Loss, Comeback | None]
+RESETS: tuple[Way, ...] = (
+    ("reset", Loss.RESET, Comeback.SILENT), ("reset_unreachable", Loss.RESET, Comeback.UNREACHABLE),
 )
-"""Loss and what the connects meet meanwhile; a reset after which they are refused is shorter than the last two."""
+"""Ways to lose all paths that have nothing to do with pings: their names, the loss, and what connects meet meanwhile.
+A reset after which they are refused is over sooner than these."""
+WAYS: tuple[Way, ...] = (("silent", Loss.SILENT, None), ("one_way", Loss.ONE_WAY, None), *RESETS)
+"""All ways to lose all paths."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +82,12 @@ def serial(goals: Goals, stack: LinuxStack) -> Budget | None:
     return predict(stack, goals.target, Scenario.SERIAL, paths=goals.paths, loss=Loss.ONE_WAY)
 
 
-def outages(goals: Goals, stack: LinuxStack) -> tuple[Outage, ...]:
-    """Every way to lose all paths for as long as the goals want it to be ridden out; none if they don't."""
+def outages(goals: Goals, stack: LinuxStack, ways: Sequence[Way] = WAYS) -> tuple[Outage, ...]:
+    """These ways to lose all paths for as long as the goals want it to be ridden out; none if they don't."""
     if goals.ride_out_s is None:
         return ()
     found = []
-    for name, loss, comeback in _WAYS_TO_LOSE_ALL:
+    for name, loss, comeback in ways:
         for_good = predict(stack, goals.target, Scenario.ALL_DOWN, loss=loss)
         back = predict(stack, goals.target, Scenario.ALL_DOWN, loss=loss, comeback=comeback, outage_s=goals.ride_out_s)
         found.append(Outage(name, back, for_good.fails_after_ns))

@@ -19,6 +19,7 @@ from mpio.planner import promise
 from mpio.planner.fit import Fitter, greatest
 from mpio.planner.goals import Goals
 from mpio.planner.linux_terms import has_interval_fault, pings
+from mpio.planner.timers import lateness_ns
 from mpio.units import NS_PER_S, seconds
 
 PING_MAX_S = 300
@@ -28,7 +29,6 @@ LOGIN_TIMEOUTS_S = (15, 10, 5, 3)
 _PINGS_S = 10
 """noop_out_interval + noop_out_timeout as shipped, where the wishes have none."""
 _ENDLESS_NS = 10**9 * NS_PER_S
-_NONE = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,21 +63,12 @@ class Search:
         waits_ns = promise.recovery_ns(self._wished)
         self._recovery_s = RECOVERY_MAX_S if waits_ns is None else max(1, waits_ns // NS_PER_S)
         self._fitter = Fitter(goals) if fitter is None else fitter
-        self._limit_ns = self._limit()
-        self._bare_slack_ns: dict[LinuxStack, int] = {}
-
-    def _limit(self) -> int | None:
-        """The longest stall that goals and cluster allow; None for any, _NONE if not even none."""
-        carried_ns = self._fitter.carried_ns
-        if carried_ns is None or (self._goals.max_stall_s is not None and self._goals.paths == 1):
-            return _NONE
-        if self._goals.max_stall_s is None:
-            return carried_ns if self._fitter.has_cluster else None
-        return min(carried_ns, seconds(self._goals.max_stall_s))
+        self._stall_max_ns = None if goals.max_stall_s is None else seconds(goals.max_stall_s)
+        self._slacks_ns: dict[tuple[LinuxStack, tuple[str, ...]], int] = {}
 
     def is_possible(self) -> bool:
         """Whether there are any such settings: if so, then with the shortest pings, which make no goal harder."""
-        if self._limit_ns == _NONE:
+        if not self._fitter.carries(0) or (self._stall_max_ns is not None and self._goals.paths == 1):
             return False
         groups = self._pings(1)
         return bool(groups) and any(self._with_recovery(pair, 1) is not None for pair in groups[-1])
@@ -115,14 +106,22 @@ class Search:
         return [] if top is None else [self._pairs(sum_s) for sum_s in range(top, low - 1, -1)]
 
     def _pairs(self, sum_s: int) -> list[tuple[int, int]]:
-        """All pairs of this sum: the most equal ones first, the timeout the longer, but shorter than a command's."""
+        """Pairs of this sum: the most equal ones first, the timeout the longer, but shorter than a command's.
+
+        Of those that differ in nothing but that only the first: what else there is, is how late their timers are.
+        """
         interval, timeout = self._given("noop_out_interval"), self._given("noop_out_timeout")
         command = self._given("timeout")
-        pairs = [
-            (first, sum_s - first) for first in range(max(1, sum_s - PING_MAX_S), min(PING_MAX_S, sum_s - 1) + 1)
-            if interval in (None, first) and timeout in (None, sum_s - first)
-        ]
-        return sorted(pairs, key=lambda pair: (
+        found: dict[tuple[int, bool, int], tuple[int, int]] = {}
+        for pair in sorted(
+            ((first, sum_s - first) for first in range(max(1, sum_s - PING_MAX_S), min(PING_MAX_S, sum_s - 1) + 1)
+             if interval in (None, first) and timeout in (None, sum_s - first)),
+            key=lambda pair: (abs(pair[1] - pair[0]), pair[0]),
+        ):
+            late_ns = sum(lateness_ns(value, self._wished.hz, self._wished.kernel) for value in pair)
+            hangs = pair[1] if self._goals.hung_lun else 0  # a command's timeout is longer than the ping's
+            found.setdefault((late_ns, command is not None and pair[1] >= command, hangs), pair)
+        return sorted(found.values(), key=lambda pair: (
             command is not None and pair[1] >= command, abs(pair[1] - pair[0]), pair[0]))
 
     # --- recovery
@@ -177,7 +176,7 @@ class Search:
         """The shortest recovery from `start` to `top` that lasts through the outage with the given queue."""
         def is_too_short(recovery_s: int) -> bool:
             polled = self._polled(eager(recovery_s), interval, self._logins()[-1])
-            return self._slack_ns(self._with_given_queue(polled)) < 0
+            return not self._lasts(self._with_given_queue(polled))
 
         too_short = greatest(start, top, is_too_short)
         return start if too_short is None else None if too_short == top else too_short + 1
@@ -271,7 +270,7 @@ class Search:
     def _queued(self, stack: LinuxStack) -> LinuxStack | None:
         """With the given no_path_retry if it lasts through the outage, else the smallest that does."""
         queued = self._with_given_queue(stack)
-        if self._slack_ns(queued) >= 0 and promise.is_fast_io_fail_in_force(queued):
+        if self._lasts(queued) and promise.is_fast_io_fail_in_force(queued):
             return queued
         if self._is_queue_given():
             return None
@@ -284,7 +283,11 @@ class Search:
                 return queued
         return None
 
-    def _slack_ns(self, stack: LinuxStack) -> int:
+    def _lasts(self, stack: LinuxStack) -> bool:
+        """Whether I/O outlasts the outage. Resets are asked for first, as pings have no part in them."""
+        return self._slack_ns(stack, promise.RESETS) >= 0 and self._slack_ns(stack) >= 0
+
+    def _slack_ns(self, stack: LinuxStack, ways: tuple[promise.Way, ...] = promise.WAYS) -> int:
         """What is left of I/O's patience when the outage is over; negative if I/O fails.
 
         The queue is a summand of that patience, and nothing else depends on it.
@@ -293,10 +296,13 @@ class Search:
         if self._goals.ride_out_s is None or waits_ns is None or queue_ns is None:
             return _ENDLESS_NS
         bare = stack.replace(no_path_retry="fail", fast_io_fail_tmo=None, replacement_timeout=waits_ns // NS_PER_S)
-        if bare not in self._bare_slack_ns:
-            slack = [item.slack_ns for item in promise.outages(self._goals, bare)]
-            self._bare_slack_ns[bare] = min(value for value in slack if value is not None)
-        return self._bare_slack_ns[bare] + queue_ns
+        if ways is promise.RESETS:
+            bare = bare.replace(noop_out_interval=1, noop_out_timeout=1, timeout=1)
+        key = bare, tuple(way[0] for way in ways)
+        if key not in self._slacks_ns:
+            slack = [item.slack_ns for item in promise.outages(self._goals, bare, ways)]
+            self._slacks_ns[key] = min(value for value in slack if value is not None)
+        return self._slacks_ns[key] + queue_ns
 
     # --- one failing path
 
@@ -309,13 +315,10 @@ class Search:
 
     def _stands(self, stack: LinuxStack) -> bool:
         """Whether no path failure stalls longer than goals and cluster allow."""
-        return self._is_within(stack, self._limit_ns)
-
-    def _is_within(self, stack: LinuxStack, limit_ns: int | None) -> bool:
-        if limit_ns is None:
-            return True
         worst_ns = self._stall_ns(stack)
-        return worst_ns is not None and worst_ns <= limit_ns
+        if worst_ns is None:
+            return self._stall_max_ns is None and not self._fitter.has_cluster
+        return (self._stall_max_ns is None or worst_ns <= self._stall_max_ns) and self._fitter.carries(worst_ns)
 
     def _stall_ns(self, stack: LinuxStack) -> int | None:
         budgets = [*promise.stalls(self._goals, stack).values()]
@@ -328,11 +331,9 @@ class Search:
     def _finished(self, stack: LinuxStack) -> Found:
         """With everything that was taken shorter than wished as long again as it may be, and the cluster for that."""
         for name in ("timeout", "abort_timeout", "max_retries"):
-            stack = self._lengthened(stack, name, self._limit_ns)
-        limit_ns = self._limit_ns
-        if self._fitter.has_cluster and self._goals.paths > 1:  # no heartbeat should wait for a mere logout
-            limit_ns = self._stall_ns(stack)
-        stack = self._lengthened(stack, "logout_timeout", limit_ns)
+            stack = self._lengthened(stack, name)
+        is_waited_for = self._fitter.has_cluster and self._goals.paths > 1
+        stack = self._lengthened(stack, "logout_timeout", self._stall_ns(stack) if is_waited_for else None)
         found = self._whole(stack)
         assert found is not None, "what was feasible is so with a stall within the limit"
         stack, clusters = found.stack, found.clusters
@@ -345,8 +346,8 @@ class Search:
                 stack = self._queued_for_lease(stack, cluster)
         return Found(stack, clusters)
 
-    def _lengthened(self, stack: LinuxStack, name: str, limit_ns: int | None) -> LinuxStack:
-        """With the wished value, or the longest below it, by which nothing stalls longer than this."""
+    def _lengthened(self, stack: LinuxStack, name: str, limit_ns: int | None = None) -> LinuxStack:
+        """With the wished value, or the longest below it, by which nothing stalls longer than allowed, or than this."""
         if not self._is_free(name):
             return stack
 
@@ -354,7 +355,9 @@ class Search:
             return stack.replace(**{name: value})
 
         def may_be(value: int) -> bool:
-            if not self._is_within(with_value(value), limit_ns):
+            if not self._stands(with_value(value)):
+                return False
+            if limit_ns is not None and (self._stall_ns(with_value(value)) or 0) > limit_ns:
                 return False
             return pings(stack) is not None or self._whole(with_value(value)) is not None
 
