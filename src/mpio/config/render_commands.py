@@ -19,6 +19,11 @@ _PROPERTIES = {
     "corosync.stonith_timeout": "stonith-timeout", "corosync.stonith_watchdog_timeout": "stonith-watchdog-timeout",
 }
 _OPERATIONS = {"corosync.monitor_timeout": "monitor", "corosync.stop_timeout": "stop"}
+_CSS = {"rac.misscount": "misscount", "rac.disktimeout": "disktimeout", "rac.reboottime": "reboottime"}
+_MULTIHOST = {
+    "mmp.interval_ms": "zfs_multihost_interval", "mmp.fail_intervals": "zfs_multihost_fail_intervals",
+    "mmp.import_intervals": "zfs_multihost_import_intervals",
+}
 _NCS = {
     "ncs.heartbeat": "Heartbeat", "ncs.tolerance": "Tolerance", "ncs.master_watchdog": "Master Watchdog",
     "ncs.slave_watchdog": "Slave Watchdog",
@@ -36,6 +41,9 @@ def render_commands(
         _sbd(settings, reasons, documents),
         _pacemaker(settings, reasons),
         _ncs(settings, reasons),
+        _rac(settings, reasons),
+        _zfs(settings, reasons),
+        _qdisk(settings, reasons),
     )
     return tuple(item for item in made if item is not None)
 
@@ -152,3 +160,40 @@ def _ncs_lines(settings: Mapping[str, object], reasons: Mapping[str, str]) -> It
         if settings.get(name) is not None:
             yield from _why(reasons, name)
             yield f"{label}: {settings[name]}"
+
+
+def _rac(settings: Mapping[str, object], reasons: Mapping[str, str]) -> Rendered | None:
+    body = []
+    for name, key in _CSS.items():
+        if settings.get(name) is not None:
+            body += [*_why(reasons, name), f"crsctl set css {key} {settings[name]}"]
+    if settings.get("rac.asm_hbeatiowait") is not None:
+        body += [*_why(reasons, "rac.asm_hbeatiowait"), "# in each ASM instance, as SYSASM:",
+                 f"""#   alter system set "_asm_hbeatiowait"={settings['rac.asm_hbeatiowait']} scope=spfile;"""]
+    return _script("rac.sh", body, "Oracle Clusterware's timers, to be set as root on one node") if body else None
+
+
+def _zfs(settings: Mapping[str, object], reasons: Mapping[str, str]) -> Rendered | None:
+    body = []
+    for name, key in _MULTIHOST.items():
+        if settings.get(name) is not None:
+            body += [*_why(reasons, name), f"options zfs {key}={settings[name]}"]
+    if not body:
+        return None
+    data = "\n".join(["# Written by mpio plan: equal on every host that may import the pool.", *body]) + "\n"
+    return Rendered("etc/modprobe.d/90-mpio-zfs.conf", data.encode(),
+                    "module options of ZFS; they are also in /sys/module/zfs/parameters")
+
+
+def _qdisk(settings: Mapping[str, object], reasons: Mapping[str, str]) -> Rendered | None:
+    body = []
+    for name, where in (("qdisk.interval", "quorumd interval="), ("qdisk.tko", "quorumd tko=")):
+        if settings.get(name) is not None:
+            body += [*_why(reasons, name), f'{where}"{settings[name]}"']
+    if settings.get("qdisk.cman_timeout") is not None:
+        milliseconds = 1000 * int(str(settings["qdisk.cman_timeout"]))
+        body += [*_why(reasons, "qdisk.cman_timeout"), f'totem token="{milliseconds}"']
+    if not body:
+        return None
+    head = ["# Written by mpio plan: attributes for /etc/cluster/cluster.conf of CMAN, equal on all nodes."]
+    return Rendered("qdisk.txt", ("\n".join([*head, *body]) + "\n").encode(), "attributes for CMAN's cluster.conf")

@@ -15,6 +15,9 @@ from mpio.config.render import Rendered, key_of, place_of, render_files
 from mpio.config.render_commands import render_commands
 from mpio.config.schema import SCHEMAS
 from mpio.errors import InputError
+from mpio.planner.cluster import KINDS
+from mpio.planner.goals import Goals, Plan, setting
+from mpio.planner.solve import solve
 
 NOW = (0, 9, 7)
 EARLIER = (0, 9, 4)
@@ -27,7 +30,8 @@ CLUSTERS = {
     "o2cb.heartbeat_threshold": 46, "o2cb.idle_timeout_ms": 60_000, "sbd.watchdog": 25, "sbd.msgwait": 50,
     "sbd.io_timeout": 20, "sbd.pacemaker": True, "corosync.token_ms": 5000, "corosync.stonith_timeout": 71,
     "corosync.monitor_timeout": 60, "sanlock.io_timeout": 20, "heartbeat.deadtime": 30.0, "heartbeat.warntime": 1.5,
-    "ncs.tolerance": 32,
+    "ncs.tolerance": 32, "rac.misscount": 45, "rac.asm_hbeatiowait": 120, "mmp.fail_intervals": 26, "qdisk.tko": 27,
+    "qdisk.cman_timeout": 54, "sbd.delay_start": 67, "corosync.pcmk_delay_max": 30,
 }
 USERS: Mapping[Kind, tuple[str, str]] = {
     Kind.ISCSID: ("etc/iscsi/iscsid.conf",
@@ -73,6 +77,20 @@ def test_every_setting_reaches_a_file_with_its_reason() -> None:
     everything = b"\n".join(item.data for item in rendered({**STACK, **CLUSTERS}, sysctl={"kernel.panic": 30}).values())
     for name in (*STACK, *CLUSTERS, "kernel.panic"):
         assert f"# why {name}".encode() in everything or f"why {name}".encode() in everything, name
+
+
+@pytest.mark.parametrize("cluster", sorted(KINDS))
+def test_nothing_of_a_plan_is_lost(cluster: str) -> None:
+    plan = solve(Goals(max_stall_s=25, cluster=cluster, hung_lun=True))
+    assert isinstance(plan, Plan)
+    settings = {name: setting(plan.stack, plan.clusters, name) for name in plan.reasons if name not in plan.sysctl}
+    for version in (NOW, EARLIER):
+        files = (*render_files(settings, plan.reasons, plan.sysctl, {}, version),
+                 *render_commands(settings, plan.reasons, {}, version))
+        text = " ".join(b"\n".join(item.data for item in files).decode().replace("#", " ").split())
+        for name, reason in plan.reasons.items():
+            if settings.get(name, 0) is not None:  # None is left to the program
+                assert " ".join(reason.split()) in text, name
 
 
 @pytest.mark.parametrize(
@@ -190,7 +208,7 @@ def test_each_node_record_is_named(address: str, portal: str) -> None:
 def test_scripts_are_shell(tmp_path_factory: pytest.TempPathFactory) -> None:
     directory = tmp_path_factory.mktemp("scripts")
     scripts = [item for item in rendered({**STACK, **CLUSTERS}).values() if item.executable]
-    assert {item.path for item in scripts} == {"node-records.sh", "sbd-header.sh", "pacemaker.sh"}
+    assert {item.path for item in scripts} == {"node-records.sh", "sbd-header.sh", "pacemaker.sh", "rac.sh"}
     for item in scripts:
         path = directory / item.path
         path.write_bytes(item.data)
