@@ -4,7 +4,7 @@ A condition is written `key/asc/ascq` in hex, as in `06/29/00`.
 """
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from types import MappingProxyType
 
@@ -33,6 +33,10 @@ class SenseKey(IntEnum):
 
 
 _FIXED_BYTES = 18
+_SPECIFIC_DESCRIPTOR = 0x02
+_SPECIFIC_VALID = 0x80
+_COMMAND = 0x40  # the pointer is into the CDB, not into the parameter list
+_INVALID_IN_CDB = 0x24
 _INFORMATION_32_MAX = 0xFFFF_FFFF
 
 
@@ -44,6 +48,8 @@ class Sense:
         key, asc, ascq: the condition.
         information: the INFORMATION field if it is valid: an LBA or an offset, as the command says.
         deferred: it belongs to an earlier command, not to the one it came with.
+        field_pointer: with ILLEGAL REQUEST, the byte of the CDB or parameter list that is wrong, if that is told. Two
+            conditions that differ only in this are equal.
     """
 
     key: int
@@ -51,19 +57,33 @@ class Sense:
     ascq: int
     information: int | None = None
     deferred: bool = False
+    field_pointer: int | None = field(default=None, compare=False)
+
+    def at(self, byte: int) -> "Sense":
+        """The same condition, pointing at the byte that is wrong."""
+        return replace(self, field_pointer=byte)
 
     def build(self, *, descriptor: bool = False) -> bytes:
         """The bytes on the wire; descriptor format also where INFORMATION needs more than 32 bits."""
         wide = self.information is not None and self.information > _INFORMATION_32_MAX
         if descriptor or wide:
             body = b"" if self.information is None else struct.pack(">BBBxQ", 0, 0x0A, 0x80, self.information)
+            if self.field_pointer is not None:
+                body += struct.pack(">BB2x3sx", _SPECIFIC_DESCRIPTOR, 6, self._specific())
             head = bytes((0x72 + self.deferred, self.key, self.asc, self.ascq, 0, 0, 0, len(body)))
             return head + body
         valid = 0 if self.information is None else 0x80
         return struct.pack(
-            ">BxBIB4xBBB3x", valid | 0x70 + self.deferred, self.key, self.information or 0, _FIXED_BYTES - 8,
-            self.asc, self.ascq, 0,
+            ">BxBIB4xBBB3s", valid | 0x70 + self.deferred, self.key, self.information or 0, _FIXED_BYTES - 8,
+            self.asc, self.ascq, 0, self._specific(),
         )
+
+    def _specific(self) -> bytes:
+        """The three sense key specific bytes: a field pointer, or nothing (SPC-4 §4.5.2.4.2)."""
+        if self.field_pointer is None:
+            return bytes(3)
+        in_cdb = _COMMAND if self.asc == _INVALID_IN_CDB else 0
+        return struct.pack(">BH", _SPECIFIC_VALID | in_cdb, self.field_pointer)
 
     @classmethod
     def parse(cls, data: Buffer) -> "Sense | None":
@@ -77,11 +97,13 @@ class Sense:
                 return None
             padded = bytes(data[:_FIXED_BYTES]).ljust(_FIXED_BYTES, b"\0")
             information = int.from_bytes(padded[3:7], "big") if data[0] & 0x80 else None
-            return cls(padded[2] & 0xF, padded[12], padded[13], information, deferred)
+            return cls(padded[2] & 0xF, padded[12], padded[13], information, deferred, _pointer(padded[2], padded[15:]))
         if response_code in (0x72, 0x73):
             if len(data) < 4:
                 return None
-            return cls(data[1] & 0xF, data[2], data[3], _information_descriptor(data), deferred)
+            information = _information(_descriptor(data, 0, 12))
+            pointer = _pointer(data[1], _descriptor(data, _SPECIFIC_DESCRIPTOR, 8)[4:7])
+            return cls(data[1] & 0xF, data[2], data[3], information, deferred, pointer)
         return None
 
     @property
@@ -97,16 +119,26 @@ class Sense:
         return f"{key}: {text} ({code})" if text else f"{key} ({code})"
 
 
-def _information_descriptor(data: Buffer) -> int | None:
-    """The value of the first valid information descriptor (type 00h) of descriptor-format sense."""
+def _pointer(key: int, specific: bytes) -> int | None:
+    """The field pointer in sense key specific bytes, if there is one; with other sense keys they mean other things."""
+    valid = key & 0xF == SenseKey.ILLEGAL_REQUEST and len(specific) >= 3 and specific[0] & _SPECIFIC_VALID
+    return int.from_bytes(specific[1:3], "big") if valid else None
+
+
+def _information(descriptor: bytes) -> int | None:
+    return int.from_bytes(descriptor[4:12], "big") if descriptor and descriptor[2] & 0x80 else None
+
+
+def _descriptor(data: Buffer, type_: int, length: int) -> bytes:
+    """The first descriptor of a type in descriptor-format sense, `length` bytes; nothing if it is not there whole."""
     if len(data) < 8:
-        return None
+        return b""
     at, end = 8, min(len(data), 8 + data[7])
     while at + 2 <= end:
-        if data[at] == 0 and at + 12 <= end and data[at + 2] & 0x80:
-            return int.from_bytes(data[at + 4 : at + 12], "big")
+        if data[at] == type_ and at + length <= end:
+            return bytes(data[at : at + length])
         at += 2 + data[at + 1]
-    return None
+    return b""
 
 
 NO_SENSE = Sense(0x0, 0x00, 0x00)
@@ -116,6 +148,7 @@ TRANSITIONING = Sense(0x2, 0x04, 0x0A)
 PORT_STANDBY = Sense(0x2, 0x04, 0x0B)
 PORT_UNAVAILABLE = Sense(0x2, 0x04, 0x0C)
 LU_OFFLINE = Sense(0x2, 0x04, 0x12)
+MEDIUM_NOT_PRESENT = Sense(0x2, 0x3A, 0x00)
 WRITE_ERROR = Sense(0x3, 0x0C, 0x00)
 READ_ERROR = Sense(0x3, 0x11, 0x00)
 PARAMETER_LIST_LENGTH = Sense(0x5, 0x1A, 0x00)
@@ -125,9 +158,15 @@ INVALID_FIELD_IN_CDB = Sense(0x5, 0x24, 0x00)
 LUN_NOT_SUPPORTED = Sense(0x5, 0x25, 0x00)
 INVALID_FIELD_IN_LIST = Sense(0x5, 0x26, 0x00)
 INVALID_RELEASE = Sense(0x5, 0x26, 0x04)
+TOO_MANY_COPY_TARGETS = Sense(0x5, 0x26, 0x06)
+UNSUPPORTED_COPY_TARGET = Sense(0x5, 0x26, 0x07)
+TOO_MANY_COPY_SEGMENTS = Sense(0x5, 0x26, 0x08)
+UNSUPPORTED_COPY_SEGMENT = Sense(0x5, 0x26, 0x09)
 SAVING_NOT_SUPPORTED = Sense(0x5, 0x39, 0x00)
+REMOVAL_PREVENTED = Sense(0x5, 0x53, 0x02)
 INVALID_COMMAND_INFORMATION = Sense(0x5, 0x0E, 0x03)
 INSUFFICIENT_REGISTRATION_RESOURCES = Sense(0x5, 0x55, 0x04)
+MEDIUM_MAY_HAVE_CHANGED = Sense(0x6, 0x28, 0x00)
 POWER_ON_OR_RESET = Sense(0x6, 0x29, 0x00)
 LU_RESET = Sense(0x6, 0x29, 0x03)
 NEXUS_LOSS = Sense(0x6, 0x29, 0x07)
@@ -143,6 +182,9 @@ INQUIRY_CHANGED = Sense(0x6, 0x3F, 0x03)
 LUNS_CHANGED = Sense(0x6, 0x3F, 0x0E)
 WRITE_PROTECTED = Sense(0x7, 0x27, 0x00)
 SPACE_ALLOCATION_FAILED = Sense(0x7, 0x27, 0x07)
+COPY_ABORTED = Sense(0xA, 0x00, 0x00)
+COPY_DEVICE_FAILED = Sense(0xA, 0x0D, 0x01)
+COPY_DEVICE_UNREACHABLE = Sense(0xA, 0x0D, 0x02)
 MISCOMPARE = Sense(0xE, 0x1D, 0x00)
 
 TEXTS = MappingProxyType({
@@ -167,6 +209,10 @@ TEXTS = MappingProxyType({
     (0x5, 0x25, 0x00): "logical unit not supported",
     (0x5, 0x26, 0x00): "invalid field in parameter list",
     (0x5, 0x26, 0x04): "invalid release of persistent reservation",
+    (0x5, 0x26, 0x06): "too many target descriptors",
+    (0x5, 0x26, 0x07): "unsupported target descriptor type code",
+    (0x5, 0x26, 0x08): "too many segment descriptors",
+    (0x5, 0x26, 0x09): "unsupported segment descriptor type code",
     (0x5, 0x39, 0x00): "saving parameters not supported",
     (0x5, 0x53, 0x02): "medium removal prevented",
     (0x5, 0x55, 0x04): "insufficient registration resources",
@@ -191,6 +237,9 @@ TEXTS = MappingProxyType({
     (0x6, 0x3F, 0x0E): "reported LUNs data has changed",
     (0x7, 0x27, 0x00): "write protected",
     (0x7, 0x27, 0x07): "space allocation failed write protect",
+    (0xA, 0x00, 0x00): "no additional sense information",
+    (0xA, 0x0D, 0x01): "third party device failure",
+    (0xA, 0x0D, 0x02): "copy target device not reachable",
     (0xB, 0x00, 0x00): "no additional sense information",
     (0xB, 0x0C, 0x0C): "write error, unexpected unsolicited data",
     (0xB, 0x0C, 0x0D): "write error, not enough unsolicited data",
