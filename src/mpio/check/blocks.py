@@ -14,9 +14,15 @@ it or a later write was acknowledged. What is outside the range gets a name:
     stale        a read returned something older, and another read of the same write found it in place
     ghost        a value came back: it was replaced (a newer one had been read, or acknowledged after a write of
                  unknown outcome), and there it is again
+    phantom      a write that was said to have had no effect, now or later, is there
     torn         a block of which one part is of one write and the rest is not
     misdirected  the stamp names another LBA
     corrupt      no stamp, or one that this run can't have written there
+
+Two readings of "outcome unknown" are to be had. By default nothing may come back over a newer acknowledged write, so
+that such a write, landing late, is a ghost: what a user sees. With `late_unknowns_legal` it may still land at any
+later time, once, as Jepsen reads it: whoever was told "unknown" was told this as well. From then on *it* is the
+newest, and what it replaced may not come back.
 
 Atomicity is asked of single blocks only. Nothing here knows a clock or reads a block's bytes: `stamp.Stamper.scan`
 turns bytes into sequence numbers.
@@ -39,6 +45,7 @@ class BlockFault(StrEnum):
     LOST = "lost"
     STALE = "stale"
     GHOST = "ghost"
+    PHANTOM = "phantom"
     TORN = "torn"
     MISDIRECTED = "misdirected"
     CORRUPT = "corrupt"
@@ -72,7 +79,7 @@ class Finding:
 class _Suspect:
     """A block that read wrong. For older content, later reads tell whether the write is lost or the read was stale."""
 
-    expected: int
+    expected: float
     kind: BlockFault | None
     """Settled already; None for older content."""
     newer_seen: bool
@@ -86,6 +93,16 @@ class _Suspect:
     seen_later: bool = False
 
 
+@dataclass(slots=True)
+class ReadToken:
+    """What a read may return at the least, for each of its blocks, as of its invocation. Opaque to callers."""
+
+    floors: list[float]
+    settled: list[int]
+    crashes: int = 0
+    torn: frozenset[int] = frozenset()
+
+
 class RegisterCheck:
     """Checks the blocks of a region against what was written to them.
 
@@ -94,19 +111,31 @@ class RegisterCheck:
     Args:
         first_lba: first block of the region.
         blocks: its length. Everything outside is an error of the caller (IndexError or a wrong answer).
+        late_unknowns_legal: see the module.
+
+    Attributes:
+        blocks_read, blocks_written, faulty_blocks: counts.
+        late_unknowns: blocks on which a write of unknown outcome was seen to have landed over a newer one.
     """
 
-    def __init__(self, first_lba: int, blocks: int) -> None:
+    def __init__(self, first_lba: int, blocks: int, *, late_unknowns_legal: bool = False) -> None:
         self.first_lba = first_lba
         self.blocks_read = 0
         self.blocks_written = 0
         self.faulty_blocks = 0
-        self._floor = [NEVER] * blocks  # oldest legal value for a read that begins now
+        self.late_unknowns = 0
+        self._late_legal = late_unknowns_legal
+        # Where a block stands in the order of its values: the sequence, or for one that landed late a half more
+        # than the newest write that was over by then
+        self._floor: list[float] = [NEVER] * blocks  # oldest legal value for a read that begins now
         self._acked = [NEVER] * blocks
-        self._seen = [NEVER] * blocks  # newest value that a read returned
+        self._seen: list[float] = [NEVER] * blocks  # newest value that a read returned
         self._issued = [NEVER] * blocks
         self._settled = [NEVER] * blocks  # newest write that has ended, one way or another
         self._unknown: dict[int, set[int]] = {}
+        self._void: dict[int, set[int]] = {}  # said to have had no effect
+        self._landed: set[tuple[int, int]] = set()  # (LBA, sequence) of unknown writes that were seen
+        self._ranks: dict[tuple[int, int], float] = {}  # of those that landed late
         self._unread: set[int] = set()  # acknowledged, and not read back since
         self._suspects: dict[int, _Suspect] = {}
         self._findings: list[Finding] = []
@@ -121,8 +150,11 @@ class RegisterCheck:
             for block in range(lba, lba + count):
                 self._close(block)
 
-    def write_ended(self, lba: int, count: int, sequence: int, *, acknowledged: bool) -> None:
-        """The write ended. Not acknowledged means that either content is legal from now on."""
+    def write_ended(self, lba: int, count: int, sequence: int, *, acknowledged: bool, void: bool = False) -> None:
+        """The write ended. Not acknowledged means that either content is legal from now on.
+
+        `void`: it failed, and was said to have had no effect, now or later.
+        """
         start = lba - self.first_lba
         self._settled[start:start + count] = [sequence] * count
         self.blocks_written += count
@@ -131,17 +163,18 @@ class RegisterCheck:
             self._floor[start:start + count] = [max(sequence, old) for old in self._floor[start:start + count]]
             self._unread.update(range(lba, lba + count))
         else:
+            of_this_kind = self._void if void else self._unknown
             for block in range(lba, lba + count):
-                self._unknown.setdefault(block, set()).add(sequence)
+                of_this_kind.setdefault(block, set()).add(sequence)
 
-    def read_invoked(self, lba: int, count: int) -> tuple[list[int], list[int]]:
+    def read_invoked(self, lba: int, count: int) -> ReadToken:
         """A read is about to be sent: remember what it may return at the least."""
         start = lba - self.first_lba
-        return self._floor[start:start + count], self._settled[start:start + count]
+        return ReadToken(self._floor[start:start + count], self._settled[start:start + count])
 
     def read_ended(
         self,
-        token: tuple[list[int], list[int]],
+        token: ReadToken,
         lba: int,
         found: Sequence[int],
         *,
@@ -155,17 +188,22 @@ class RegisterCheck:
         `describe` says in words what each block holds; without it the sequence has to do.
         """
         wrong: list[int] = []
-        floors, settled = token
+        settled = token.settled
         at = lba - self.first_lba
         issued, floor, seen, unread = self._issued, self._floor, self._seen, self._unread
-        for index, (sequence, low) in enumerate(zip(found, floors, strict=True)):
-            if low <= sequence <= issued[at]:
+        void, is_watched = self._void, self._late_legal and bool(self._unknown)
+        for index, (sequence, low) in enumerate(zip(found, token.floors, strict=True)):
+            if low <= sequence <= issued[at] and not (void and sequence in void.get(lba + index, ())):
+                if is_watched and sequence in self._unknown.get(lba + index, ()):
+                    self._landed.add((lba + index, sequence))
                 if sequence > seen[at]:
                     seen[at] = sequence
                     if sequence > floor[at]:
                         floor[at] = sequence
             elif sequence < 0 and low == NEVER:
                 pass  # nothing was acknowledged here yet: what was there before is legal
+            elif self._late_legal and self._landed_late(lba + index, sequence, low, settled[index]):
+                pass
             elif sequence != Defect.TORN or settled[index] >= issued[at]:  # a write under way may show half-done
                 text = describe[index] if describe is not None else _name(sequence)
                 self._wrong(lba + index, sequence, low, text, t_ns, path, io)
@@ -194,7 +232,22 @@ class RegisterCheck:
 
     # --- one block that is not right
 
-    def _wrong(self, lba: int, sequence: int, low: int, text: str, t_ns: int, path: str | None,
+    def _landed_late(self, lba: int, sequence: int, low: float, settled: int) -> bool:
+        """Whether a read may return an older value because a write of unknown outcome landed late."""
+        if sequence not in self._unknown.get(lba, ()):
+            return False
+        known = (lba, sequence)
+        if known in self._landed:
+            return self._ranks.get(known, sequence) >= low  # it can land once
+        self._landed.add(known)
+        self.late_unknowns += 1
+        at = lba - self.first_lba
+        rank = self._ranks[known] = settled + 0.5
+        self._floor[at] = max(self._floor[at], rank)
+        self._seen[at] = max(self._seen[at], rank)
+        return True
+
+    def _wrong(self, lba: int, sequence: int, low: float, text: str, t_ns: int, path: str | None,
                io: int | None) -> None:
         suspect = self._suspects.get(lba)
         if suspect is not None:
@@ -206,10 +259,14 @@ class RegisterCheck:
         is_older = 0 <= sequence <= self._issued[at] or sequence == Defect.FOREIGN or (
             sequence == Defect.BLANK and self._seen[at] == NEVER)  # what a new LU, or one of an earlier run, holds
         kind: BlockFault | None
-        if is_older:
+        if sequence in self._void.get(lba, ()):
+            kind, expected = BlockFault.PHANTOM, f"sequence {low} or later, and not one that had no effect"
+        elif is_older:
             unknown = self._unknown.get(lba, set())
             is_ghost = sequence in unknown or (low in unknown and low > self._acked[at])
             kind, expected = BlockFault.GHOST if is_ghost else None, f"sequence {low} or later"
+            if low != int(low):  # the newest one is a write that landed late
+                kind, expected = BlockFault.GHOST, "what landed late over it, or later"
         else:
             kind = _DAMAGE.get(sequence, BlockFault.CORRUPT)
             expected = f"a sound block of this LBA, sequence {low} or later"

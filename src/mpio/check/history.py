@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal, get_args
 
-from mpio.check.blocks import Finding, RegisterCheck
+from mpio.check.blocks import Finding, ReadToken, RegisterCheck
 
 Op = Literal["read", "write", "flush", "discard"]
 Ending = Literal["ok", "fail", "unknown"]
@@ -68,12 +68,14 @@ def runs(values: Sequence[int]) -> tuple[tuple[int, int], ...]:
     return tuple((value, sum(1 for _ in group)) for value, group in groupby(values))
 
 
-def check_history(records: Iterable[IoRecord], first_lba: int, blocks: int, block_size: int) -> list[Finding]:
-    """Replay a history through the block check.
+def check_history(
+    records: Iterable[IoRecord], first_lba: int, blocks: int, block_size: int, *, late_unknowns_legal: bool = False,
+) -> list[Finding]:
+    """Replay a history through the block check; `late_unknowns_legal` as there.
 
     Where an end and a beginning carry the same instant, they count as concurrent.
     """
-    check = RegisterCheck(first_lba, blocks)
+    check = RegisterCheck(first_lba, blocks, late_unknowns_legal=late_unknowns_legal)
     steps: list[tuple[int, int, IoRecord]] = []  # (instant, 0 for invoked and 1 for ended, record)
     for record in records:
         if record.op in ("read", "write"):
@@ -81,7 +83,7 @@ def check_history(records: Iterable[IoRecord], first_lba: int, blocks: int, bloc
             if record.end_ns is not None:
                 steps.append((record.end_ns, 1, record))
     steps.sort(key=lambda step: (step[0], step[1], step[2].id))
-    tokens: dict[int, tuple[list[int], list[int]]] = {}
+    tokens: dict[int, ReadToken] = {}
     for _, is_end, record in steps:
         lba, count = record.offset // block_size, record.length // block_size
         if record.op == "write":
