@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 from mpio.io.coalesce import Coalescer
+from mpio.io.net import Stream
 from mpio.model.task import Buffer
 from mpio.units import NS_PER_S
 
@@ -72,7 +73,7 @@ class Channel(Generic[T]):
 
     def __init__(
         self,
-        sock: socket.socket,
+        sock: Stream,
         engine: Engine[T],
         clock: Callable[[], int],
         on_event: Callable[[T], None],

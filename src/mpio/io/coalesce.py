@@ -10,6 +10,8 @@ import asyncio
 import socket
 from collections.abc import Callable
 
+from mpio.io.net import Stream
+
 TICK_S = 0.002
 WAKES_MANY = 12  # in a tick: 6 000 a second, where waking up is most of what the CPU is busy with
 WAKES_FEW = 3
@@ -26,7 +28,7 @@ class Coalescer:
         read_now: reads the socket, whatever the mark.
     """
 
-    def __init__(self, sock: socket.socket, owed_bytes: Callable[[int], int], read_now: Callable[[], None]) -> None:
+    def __init__(self, sock: Stream, owed_bytes: Callable[[int], int], read_now: Callable[[], None]) -> None:
         self._sock = sock
         self._owed_bytes = owed_bytes
         self._read_now = read_now

@@ -21,6 +21,7 @@ from typing import Self
 from mpio.engine.map import Fence, MapStatus, MultipathMap, Request
 from mpio.errors import ConnectionLost, IdentityMismatch, InputError, LoginRejected, TargetError
 from mpio.events import Event, Journal
+from mpio.io.net import SYSTEM, Network
 from mpio.io.path import PathContext, PathRunner
 from mpio.model.address import TargetAddress
 from mpio.model.settings import FAST, Settings
@@ -50,6 +51,7 @@ class Disk:
         name: str,
         clock: Callable[[], int],
         rng: random.Random,
+        network: Network = SYSTEM,
     ) -> None:
         self.addresses = list(addresses)
         self.settings = settings
@@ -59,6 +61,7 @@ class Disk:
         self.size_bytes = 0
         self.block_size = 0
         self._rng = rng
+        self._network = network
         self._runners: list[PathRunner] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -80,7 +83,7 @@ class Disk:
         await self.close()
 
     async def _open(self) -> None:
-        context = PathContext(self.map, self.settings, self.journal, self._tick, self._rng, self._pump)
+        context = PathContext(self.map, self.settings, self.journal, self._tick, self._rng, self._pump, self._network)
         isid_head = bytes((0x80, *self._rng.randbytes(3)))  # random format, RFC 7143 §11.12.5
         for path_id, address in enumerate(self.addresses, start=1):
             isid = isid_head + path_id.to_bytes(2, "big")
@@ -235,6 +238,7 @@ def open_map(
     name: str | None = None,
     clock: Callable[[], int] = time.monotonic_ns,
     rng: random.Random | None = None,
+    network: Network = SYSTEM,
 ) -> Disk:
     """A disk over one or more paths; `async with` opens and closes it.
 
@@ -245,6 +249,7 @@ def open_map(
         name: of the map in the journal; the settings' alias, or "disk".
         clock: monotonic time in ns.
         rng: for ISIDs, initial sequence numbers, challenges and jitter.
+        network: where the portals are.
 
     Raises:
         InputError: for a bad URL, a wrong number of paths, or settings that do not go together.
@@ -266,6 +271,7 @@ def open_map(
             name=name or settings.alias or "disk",
             clock=clock,
             rng=rng if rng is not None else random.Random(secrets.randbits(128)),
+            network=network,
         )
     except ValueError as error:  # settings that do not go together
         raise InputError("settings", str(error)) from None

@@ -1,16 +1,94 @@
-"""TCP sockets: connect from a chosen source, and listen. All errors come out as ConnectFailed or InputError."""
+"""TCP sockets: connect from a chosen source, and listen. All errors come out as ConnectFailed or InputError.
+
+`Network` is the seam: `SYSTEM` is the kernel's, `mpio.sim` has one in memory. What is above it takes either.
+"""
 
 import asyncio
 import os
 import socket
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 from mpio.errors import ConnectFailed, InputError
 from mpio.model.address import Portal
+from mpio.model.task import Buffer
 
 LISTEN_BACKLOG = 128
 
 
-def tune(sock: socket.socket) -> None:
+class Stream(Protocol):
+    """What is used of a connected, non-blocking TCP socket."""
+
+    def fileno(self) -> int:
+        """Its number, for the event loop."""
+
+    def recv_into(self, buffer: memoryview, /) -> int:
+        """Read what is there; 0 at the end. Raises OSError."""
+
+    def send(self, data: Buffer, /) -> int:
+        """Send what fits; returns how much that was. Raises OSError."""
+
+    def sendmsg(self, buffers: Iterable[Buffer], /) -> int:
+        """As `send`, from several buffers."""
+
+    def setblocking(self, flag: bool, /) -> None:
+        """Whether calls wait."""
+
+    def setsockopt(self, level: int, option: int, value: int | bytes, /) -> None:
+        """Set an option, named as in socket(7) and tcp(7)."""
+
+    def getsockname(self) -> Any:
+        """The local address: host and port, and more with IPv6."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+class Listener(Protocol):
+    """What is used of a listening, non-blocking TCP socket."""
+
+    def fileno(self) -> int:
+        """Its number, for the event loop."""
+
+    def accept(self) -> tuple[Stream, Any]:
+        """The next connection, and where it comes from. Raises OSError if there is none."""
+
+    def getsockname(self) -> Any:
+        """The local address: host and port, and more with IPv6."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+class Network(Protocol):
+    """Where connections are made and awaited."""
+
+    async def connect(
+        self, portal: Portal, timeout_s: float, *, source: str | None = None, interface: str | None = None,
+        window_bytes: int | None = None,
+    ) -> Stream:
+        """Open a connection. Raises ConnectFailed. See `connect` below."""
+
+    def listen(self, portal: Portal) -> Listener:
+        """Listen; port 0 picks a free one. Raises InputError where the address can't be had."""
+
+
+class _System:
+    async def connect(
+        self, portal: Portal, timeout_s: float, *, source: str | None = None, interface: str | None = None,
+        window_bytes: int | None = None,
+    ) -> Stream:
+        return await connect(portal, timeout_s, source=source, interface=interface, window_bytes=window_bytes)
+
+    def listen(self, portal: Portal) -> Listener:
+        return listen(portal)
+
+
+SYSTEM: Network = _System()
+"""The kernel's network."""
+
+
+def tune(sock: Stream) -> None:
     """Non-blocking, and without Nagle's delay: a small PDU must not wait for an acknowledgement."""
     sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -52,11 +130,18 @@ async def connect(
                 sock.close()
                 raise
             return sock
-    except TimeoutError:
-        raise ConnectFailed(f"no answer from {portal} within {timeout_s:g} s") from None
-    except OSError as error:
-        via = "".join([f" from {source}" if source else "", f" through {interface}" if interface else ""])
-        raise ConnectFailed(f"can't connect to {portal}{via}: {_reason(error)}") from None
+    except OSError as error:  # TimeoutError too
+        raise failure(portal, error, timeout_s, source, interface) from None
+
+
+def failure(
+    portal: Portal, error: OSError, timeout_s: float, source: str | None, interface: str | None
+) -> ConnectFailed:
+    """What a failed attempt to connect is called."""
+    if isinstance(error, TimeoutError):
+        return ConnectFailed(f"no answer from {portal} within {timeout_s:g} s")
+    via = "".join([f" from {source}" if source else "", f" through {interface}" if interface else ""])
+    return ConnectFailed(f"can't connect to {portal}{via}: {_reason(error)}")
 
 
 async def _resolve(portal: Portal) -> tuple[int, int, int, str, tuple[object, ...]]:
@@ -87,7 +172,7 @@ def listen(portal: Portal) -> socket.socket:
     return sock
 
 
-def local_portal(sock: socket.socket) -> Portal:
+def local_portal(sock: Stream | Listener) -> Portal:
     """The address a socket is bound to."""
     host, port = sock.getsockname()[:2]
     return Portal(host, port)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from mpio.engine.map import Fence, MultipathMap
 from mpio.errors import ConnectionLost, IdentityMismatch, LoginRejected, MpioError, NexusError
 from mpio.events import Journal, Kind
+from mpio.io.net import SYSTEM, Network
 from mpio.io.session import Route, Session, open_session
 from mpio.model.address import TargetAddress
 from mpio.model.identity import PathIdentity
@@ -37,6 +38,7 @@ class PathContext:
     rng: random.Random
     pump: Callable[[], None]
     """Carries out the map's actions and arms its timer."""
+    network: Network = SYSTEM
 
 
 class PathRunner:
@@ -180,7 +182,8 @@ class PathRunner:
             challenge_seed=context.rng.randbytes(32),
         )
         return await open_session(
-            route, params, settings, context.clock, context.journal, self.name, after=context.pump, timeout_s=timeout_s
+            route, params, settings, context.clock, context.journal, self.name,
+            after=context.pump, timeout_s=timeout_s, network=context.network,
         )
 
     async def _probe(self, session: Session) -> PathIdentity:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 from mpio.errors import ConnectionLost, LoginRejected
 from mpio.events import Journal, Kind
-from mpio.io import net
 from mpio.io.channel import Channel
+from mpio.io.net import SYSTEM, Network
 from mpio.model.address import Portal
 from mpio.model.settings import Settings
 from mpio.model.task import Buffer, Outcome, Task
@@ -56,6 +56,7 @@ class Session:
         journal: Journal,
         name: str,
         after: Callable[[], None] | None = None,
+        network: Network = SYSTEM,
     ) -> None:
         self.connection = InitiatorConnection(params)
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -65,6 +66,7 @@ class Session:
         self._journal = journal
         self._name = name
         self._after = after
+        self._network = network
         self._channel: Channel[ev.ConnectionEvent] | None = None
         self._portal: Portal | None = None
         self._logged_in: asyncio.Future[ev.ConnectionEvent] = asyncio.get_running_loop().create_future()
@@ -77,7 +79,7 @@ class Session:
         return self.connection.negotiated
 
     async def _log_in(self, route: Route, timeout_s: float) -> ev.ConnectionEvent:
-        sock = await net.connect(
+        sock = await self._network.connect(
             route.portal, timeout_s, source=route.source, interface=route.interface,
             window_bytes=self._settings.tcp_window_size,
         )
@@ -213,13 +215,14 @@ async def open_session(
     *,
     after: Callable[[], None] | None = None,
     timeout_s: float | None = None,
+    network: Network = SYSTEM,
 ) -> Session:
     """Connect and log in, following redirections. Raises ConnectFailed, ConnectionLost or LoginRejected."""
     timeout_s = settings.login_timeout if timeout_s is None else timeout_s
     try:
         async with asyncio.timeout(timeout_s):
             for _ in range(settings.login_redirect_max + 1):
-                session = Session(params, settings, clock, journal, name, after)
+                session = Session(params, settings, clock, journal, name, after, network)
                 try:
                     event = await session._log_in(route, timeout_s)  # noqa: SLF001 - the other half of the class
                 except ConnectionLost as error:

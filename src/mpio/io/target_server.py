@@ -13,6 +13,7 @@ from dataclasses import replace
 from mpio.errors import InputError
 from mpio.io import net
 from mpio.io.channel import Channel
+from mpio.io.net import SYSTEM, Listener, Network
 from mpio.model.address import Portal
 from mpio.proto.iscsi.target import TargetConnection
 from mpio.proto.iscsi.target_login import LoginAcceptor, TargetParams
@@ -28,18 +29,25 @@ class TargetServer:
         node: decides who may log in, and gets the sessions.
         params: template for each connection; portal, group and challenge are filled in.
         clock: time in ns.
+        network: where the portals are.
+        token_bytes: random bytes, for CHAP challenges.
     """
 
-    def __init__(self, node: LoginAcceptor, params: TargetParams, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, node: LoginAcceptor, params: TargetParams, clock: Callable[[], int], *, network: Network = SYSTEM,
+        token_bytes: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
         self._node = node
         self._params = params
         self._clock = clock
-        self._listeners: dict[int, socket.socket] = {}
+        self._network = network
+        self._token_bytes = token_bytes
+        self._listeners: dict[int, Listener] = {}
         self._channels: dict[Channel[TargetEvent], TargetConnection] = {}
 
     def listen(self, portal: Portal, tpgt: int) -> Portal:
         """Open one portal and return its address, with the port that was picked for 0. Raises InputError."""
-        sock = net.listen(portal)
+        sock = self._network.listen(portal)
         bound = net.local_portal(sock)
         self._listeners[sock.fileno()] = sock
         asyncio.get_running_loop().add_reader(sock.fileno(), self._accept, sock, tpgt)
@@ -57,7 +65,7 @@ class TargetServer:
             channel.close()
         self._channels.clear()
 
-    def _accept(self, listener: socket.socket, tpgt: int) -> None:
+    def _accept(self, listener: Listener, tpgt: int) -> None:
         try:
             sock, _ = listener.accept()
         except OSError:
@@ -68,7 +76,7 @@ class TargetServer:
         net.tune(sock)
         # The address that the connection came in on is what discovery must name (RFC 7143 §4.3)
         params = replace(
-            self._params, portal=net.local_portal(sock), tpgt=tpgt, challenge_seed=secrets.token_bytes(32)
+            self._params, portal=net.local_portal(sock), tpgt=tpgt, challenge_seed=self._token_bytes(32)
         )
         connection = TargetConnection(params, self._node, self._clock())
 
