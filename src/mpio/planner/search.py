@@ -190,7 +190,7 @@ class Search:
         if found is not None:
             return found.stack
         telling = (self._polled(stack, interval, logins[-1]) for interval in self._telling_intervals)
-        if all(self._queued(polled) is None for polled in telling):
+        if all(self._whole(polled) is None for polled in telling):
             return None
         for interval in intervals:
             if self._whole(self._polled(stack, interval, logins[-1])) is None:
