@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from tests.command import Done, mpio
 
+from mpio.cli.plan import command
+
 OK, FINDINGS, USAGE = 0, 1, 2
 LIMIT_S = 30.0
 DOCS = Path(__file__).parents[2] / "docs"
@@ -258,6 +260,23 @@ def test_files_of_two_hosts_are_refused(host: Path) -> None:
     done = plan("--from", host, "--from", other)
     assert done.code == USAGE
     assert "name one host's files only" in done.err
+
+
+def test_a_terminal_without_the_signs_gets_an_answer_too() -> None:
+    done = mpio("plan", "--max-stall", "20s", timeout_s=LIMIT_S, environment={"PYTHONIOENCODING": "ascii"})
+    assert done.code == OK
+    assert done.out.startswith("? PLAN ")
+
+
+@pytest.mark.parametrize("page", ["docs/plan.md", "docs/stall.md", "README.md"])
+def test_documents_name_only_options_that_exist(page: str) -> None:
+    text = (DOCS.parent / page).read_text()
+    lines = [line for line in text.splitlines() if "mpio plan" in line or page == "docs/plan.md"]
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", "\n".join(lines)))
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert named <= known | {"--help"}
+    if page == "docs/plan.md":
+        assert known <= named
 
 
 def test_a_setting_is_explained() -> None:

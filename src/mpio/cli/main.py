@@ -4,6 +4,7 @@ Exit codes: 0 ok, 1 a claim failed or findings, 2 usage or bad input, 3 cannot t
 """
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -69,6 +70,9 @@ def exit_code(error: Exception) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the `mpio` command. Always ends with SystemExit."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that has no ✓ shows ? in its place
     try:
         code = cli.main(args=arguments, prog_name="mpio", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
