@@ -125,7 +125,8 @@ def _assessed(assessment: Assessment, rungs: Sequence[Rung], lines: Sequence[Dea
     words = f"With these settings one path failure stalls I/O for at most {worst}{_tolerated(lines)}"
     violated = [item for item in assessment.constraints if item.slack_ns < 0]
     if assessment.verdict == "fences" and violated:
-        words += f"; {len(violated)} of {len(assessment.constraints)} conditions are violated"
+        are = "is" if len(violated) == 1 else "are"
+        words += f"; {len(violated)} of {len(assessment.constraints)} conditions {are} violated"
     if assessment.nearest_safe:
         count = len(assessment.nearest_safe)
         words += f"; {count} change{'s' if count > 1 else ''} would mend it"
