@@ -13,6 +13,7 @@ from mpio.planner.fit import HARD
 from mpio.planner.goals import Assessment, Finding, Goals, Safety, Severity
 from mpio.planner.linux_terms import has_interval_fault, pings
 from mpio.planner.nearest import nearest_safe
+from mpio.planner.reasons import negotiated
 from mpio.units import NS_PER_S, format_duration
 
 RECOVERY_LONG_NS = 30 * NS_PER_S
@@ -67,7 +68,9 @@ def _findings(goals: Goals, stack: LinuxStack, clusters: tuple[Cluster, ...]) ->
     if stack.noop_out_timeout >= stack.timeout and pings(stack) is not None:
         found.append(Finding("pings.command_timeout", "medium",
                              "noop_out_timeout should be shorter than the command timeout"))
-    judged = [(item, _severity(item)) for item in inequalities(clusters, promise.storage(goals, stack))]
+    storage = promise.storage(goals, stack)
+    found += [Finding("APD", "low", words) for cluster in clusters if (words := negotiated(cluster, storage))]
+    judged = [(item, _severity(item)) for item in inequalities(clusters, storage)]
     found += [Finding(f"{item.stack}.{item.id}", severity, item.words) for item, severity in judged if severity]
     return found
 

@@ -38,9 +38,14 @@ def wishes(goals: Goals, stack: LinuxStack, clusters: tuple[Cluster, ...]) -> tu
 
 
 def inherent(goals: Goals, stack: LinuxStack, clusters: tuple[Cluster, ...]) -> tuple[Inequality, ...]:
-    """What is violated and no setting of the cluster can mend."""
-    found = inequalities(clusters, promise.storage(goals, stack))
-    return tuple(item for item in found if item.inherent and item.verdict is Verdict.VIOLATED)
+    """What is violated and no setting of the cluster can mend: of each stack what is farthest from being kept."""
+    worst: dict[str, Inequality] = {}
+    for item in inequalities(clusters, promise.storage(goals, stack)):
+        if item.inherent and item.verdict is Verdict.VIOLATED:
+            known = worst.get(item.stack)
+            if known is None or (item.slack_ns or 0) < (known.slack_ns or 0):
+                worst[item.stack] = item
+    return tuple(worst.values())
 
 
 def _stalls(goals: Goals, stack: LinuxStack) -> list[Constraint]:

@@ -2,11 +2,12 @@
 
 import dataclasses
 from collections.abc import Mapping
+from dataclasses import replace
 
 from mpio.model.cluster import Cluster, Corosync, LinuxHa, Mmp, Ncs, O2cb, Qdisk, Rac, Sanlock, Sbd
 from mpio.model.stack import LinuxStack
 from mpio.planner import promise
-from mpio.planner.cluster import defaults, kind_of
+from mpio.planner.cluster import Storage, defaults, kind_of, tolerated_ns
 from mpio.planner.goals import PREFIXES, Goals
 from mpio.units import NS_PER_S, format_duration
 
@@ -103,11 +104,12 @@ def _timeout(goals: Goals, stack: LinuxStack) -> str:
 def _of_clusters(goals: Goals, stack: LinuxStack, clusters: tuple[Cluster, ...]) -> dict[str, str]:
     """Of each timer that storage decides, and of what departs from the defaults."""
     storage = promise.storage(goals, stack)
-    longest = format_duration(storage.longest_ns or 0)
     shipped = {type(item): item for cluster in clusters for item in defaults(kind_of(cluster), goals.nodes)}
     found = {}
     for cluster in clusters:
         words = _WORDS.get(type(cluster), {})
+        counted = storage if negotiated(cluster, storage) is None else replace(storage, outage_ns=0)
+        longest = format_duration(counted.longest_ns or 0)
         for field in dataclasses.fields(cluster):
             value, default = getattr(cluster, field.name), getattr(shipped[type(cluster)], field.name)
             if field.name in words:
@@ -115,6 +117,16 @@ def _of_clusters(goals: Goals, stack: LinuxStack, clusters: tuple[Cluster, ...])
             elif value != default:
                 found[f"{PREFIXES[type(cluster)]}.{field.name}"] = f"Follows from the others; shipped is {default}."
     return found
+
+
+def negotiated(cluster: Cluster, storage: Storage) -> str | None:
+    """What to know of an outage that is longer than the cluster's own limit, and carried by negotiation; else None."""
+    tolerated = tolerated_ns([cluster], storage)
+    outage_ns = storage.outage_ns
+    if not isinstance(cluster, O2cb) or tolerated is None or not outage_ns or outage_ns <= tolerated:
+        return None
+    return (f"An outage of the whole array may last longer than the {format_duration(tolerated)} that O2CB tolerates: "
+            "all nodes hang and agree to wait. A node that alone loses all its paths for longer is fenced.")
 
 
 _WORDS: Mapping[type, Mapping[str, str]] = {

@@ -24,7 +24,7 @@ from mpio.planner import promise
 from mpio.planner.conflict import conflict
 from mpio.planner.constraints import constraints, inherent, wishes
 from mpio.planner.goals import Conflict, Goals, Plan
-from mpio.planner.reasons import reasons
+from mpio.planner.reasons import negotiated, reasons
 from mpio.planner.search import Found, Search
 from mpio.units import NS_PER_S, format_duration
 
@@ -47,6 +47,8 @@ def _plan(goals: Goals, found: Found) -> Plan:
     wished = wishes(goals, stack, clusters)
     sysctl = _sysctl(goals, stack, clusters)
     notes = [f"Not kept: {item.words}." for item in wished if item.slack_ns < 0]
+    storage = promise.storage(goals, stack)
+    notes += [words for cluster in clusters if (words := negotiated(cluster, storage))]
     notes += [f"No setting mends this: {item.words}." for item in inherent(goals, stack, clusters)]
     return Plan(
         goals, stack, clusters, sysctl, (*kept, *(item for item in wished if item.slack_ns >= 0)),

@@ -253,6 +253,18 @@ def test_a_shorter_recovery_than_a_login_is_told() -> None:
     assert any("restart of target or iscsid" in note for note in plan.notes)
 
 
+def test_an_outage_that_only_negotiation_carries_is_told() -> None:
+    told = "A node that alone loses all its paths for longer is fenced."
+    plan = planned(max_stall_s=20, ride_out_s=60, cluster="ocfs2")
+    assert any(note.endswith(told) for note in plan.notes)
+    assert "19.98 s" in plan.reasons["o2cb.heartbeat_threshold"]
+    old = planned(max_stall_s=20, ride_out_s=60, cluster="ocfs2", kernel=(4, 4))
+    assert not any(note.endswith(told) for note in old.notes)
+    assert isinstance(old.clusters[0], O2cb)
+    end = own.outage_end(60, 5, 15, 5)
+    assert own.o2cb_stands(old.clusters[0].heartbeat_threshold, end)
+
+
 def test_one_path_is_told_and_its_outage_ridden_out() -> None:
     plan = planned(paths=1, ride_out_s=60)
     assert any("one path only" in note for note in plan.notes)
