@@ -126,7 +126,7 @@ class RegisterCheck:
         self.late_unknowns = 0
         self._late_legal = late_unknowns_legal
         # Where a block stands in the order of its values: the sequence, or for one that landed late a half more
-        # than the newest write that was over by then
+        # than the newest one that it is known to have landed over
         self._floor: list[float] = [NEVER] * blocks  # oldest legal value for a read that begins now
         self._acked = [NEVER] * blocks
         self._seen: list[float] = [NEVER] * blocks  # newest value that a read returned
@@ -134,8 +134,7 @@ class RegisterCheck:
         self._settled = [NEVER] * blocks  # newest write that has ended, one way or another
         self._unknown: dict[int, set[int]] = {}
         self._void: dict[int, set[int]] = {}  # said to have had no effect
-        self._landed: set[tuple[int, int]] = set()  # (LBA, sequence) of unknown writes that were seen
-        self._ranks: dict[tuple[int, int], float] = {}  # of those that landed late
+        self._latest: dict[tuple[int, int], float] = {}  # (LBA, sequence) of unknown writes seen: where it is at most
         self._unread: set[int] = set()  # acknowledged, and not read back since
         self._suspects: dict[int, _Suspect] = {}
         self._findings: list[Finding] = []
@@ -195,14 +194,14 @@ class RegisterCheck:
         for index, (sequence, low) in enumerate(zip(found, token.floors, strict=True)):
             if low <= sequence <= issued[at] and not (void and sequence in void.get(lba + index, ())):
                 if is_watched and sequence in self._unknown.get(lba + index, ()):
-                    self._landed.add((lba + index, sequence))
+                    self._latest.setdefault((lba + index, sequence), issued[at] + 0.5)
                 if sequence > seen[at]:
                     seen[at] = sequence
                     if sequence > floor[at]:
                         floor[at] = sequence
             elif sequence < 0 and low == NEVER:
                 pass  # nothing was acknowledged here yet: what was there before is legal
-            elif self._late_legal and self._landed_late(lba + index, sequence, low, settled[index]):
+            elif self._late_legal and self._landed_late(lba + index, sequence, low):
                 pass
             elif sequence != Defect.TORN or settled[index] >= issued[at]:  # a write under way may show half-done
                 text = describe[index] if describe is not None else _name(sequence)
@@ -232,17 +231,18 @@ class RegisterCheck:
 
     # --- one block that is not right
 
-    def _landed_late(self, lba: int, sequence: int, low: float, settled: int) -> bool:
+    def _landed_late(self, lba: int, sequence: int, low: float) -> bool:
         """Whether a read may return an older value because a write of unknown outcome landed late."""
         if sequence not in self._unknown.get(lba, ()):
             return False
-        known = (lba, sequence)
-        if known in self._landed:
-            return self._ranks.get(known, sequence) >= low  # it can land once
-        self._landed.add(known)
-        self.late_unknowns += 1
         at = lba - self.first_lba
-        rank = self._ranks[known] = settled + 0.5
+        known = (lba, sequence)
+        if known not in self._latest:
+            self._latest[known] = self._issued[at] + 0.5
+            self.late_unknowns += 1
+        elif self._latest[known] < low:
+            return False  # it can land once, and had landed before what is to be there now
+        rank = int(low) + 0.5
         self._floor[at] = max(self._floor[at], rank)
         self._seen[at] = max(self._seen[at], rank)
         return True

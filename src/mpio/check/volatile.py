@@ -69,11 +69,9 @@ class VolatileCheck(RegisterCheck):
         lost = [at for at, floor in enumerate(self._floor) if floor > self._durable[at]]
         self._unread.difference_update(self.first_lba + at for at in lost)
         self._floor = list(self._durable)
-        self._seen = list(self._durable)
+        self._seen = [min(seen, kept) for seen, kept in zip(self._seen, self._durable, strict=True)]
         self._before_crash = list(self._issued)
-        self._landed = {
-            (lba, sequence) for lba, sequence in self._landed
-            if self._ranks.get((lba, sequence), sequence) <= self._durable[lba - self.first_lba]}
+        self._latest.clear()  # what was seen of a write may be gone again, and yet to land
 
     def read_invoked(self, lba: int, count: int) -> ReadToken:
         """As there."""
