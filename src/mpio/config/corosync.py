@@ -8,12 +8,13 @@ Sections that may be repeated (corosync.conf(5)) are numbered; others of one nam
 from dataclasses import dataclass
 
 from mpio.config.document import Section
-from mpio.config.line_document import LineDocument, read
-from mpio.config.reading import Block, Line, Reading
+from mpio.config.line_document import LineDocument, base_name, read
+from mpio.config.reading import Block, Line, Reading, encoded
 
 REPEATED = frozenset({"node", "interface", "logger_subsys", "logging_daemon", "uidgid", "service", "member"})
 _BLANKS = " \t\udca0"  # 0xa0 is a blank to corosync, in Latin-1
 _LINE_BYTES_MAX = 511
+_PATH_BYTES_MAX = 255  # ICMAP_KEYNAME_MAXLEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +77,12 @@ def _begun(reading: Reading, line: Line, parent: Block) -> Block | None:
         what = "nothing may stand behind '{'" if name else "a section needs a name before '{'"
         reading.trouble(line.number, what, "corosync refuses the file")
         return None
-    if name in REPEATED:
-        known = {block.section for block in reading.blocks if block.section[:-1] == parent.section}
-        name = f"{name}[{sum(section[-1].startswith(name + '[') for section in known if section)}]"
     section: Section = (*parent.section, name)
+    if len(encoded(".".join(map(base_name, section)))) >= _PATH_BYTES_MAX:
+        reading.trouble(line.number, "the sections' names are too long together", "corosync refuses the file")
+        return None
+    if name in REPEATED:
+        section = reading.numbered(section)
     size = len(reading.text)
     indent = head[: len(head) - len(head.lstrip(" \t"))] + "\t"
     block = Block(section, line.start, line.past, size, size, indent)

@@ -71,8 +71,7 @@ def _stanza(reading: Reading, line: Line) -> Block | None:
         reading.trouble(line.number, f"expected a stanza such as 'node:', found {line.text.strip()!r:.60}",
                         "attributes must be indented, and o2cb refuses the file")
         return None
-    number = sum(block.section[:1] != () and block.section[0].startswith(header[1] + "[") for block in reading.blocks)
-    stanza = Block((f"{header[1]}[{number}]",), line.start, line.past, line.past, line.past, "\t")
+    stanza = Block(reading.numbered((header[1],)), line.start, line.past, line.past, line.past, "\t")
     reading.blocks.append(stanza)
     return stanza
 

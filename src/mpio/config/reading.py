@@ -72,6 +72,13 @@ class Reading:
     slots: list[Slot] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
     troubles: list[Trouble] = field(default_factory=list)
+    _counts: dict[Section, int] = field(default_factory=dict)
+
+    def numbered(self, section: Section) -> Section:
+        """The place of the next section of a name that may be repeated: ("node",) becomes ("node[0]",), and so on."""
+        number = self._counts.get(section, 0)
+        self._counts[section] = number + 1
+        return (*section[:-1], f"{section[-1]}[{number}]")
 
     def lines(self, bytes_max: int = 0) -> Iterator[Line]:
         """The lines that a C program would see whole: one with a NUL ends early there, and is reported instead.
@@ -79,10 +86,9 @@ class Reading:
         `bytes_max` is the program's line buffer without its closing NUL; longer lines are reported too.
         """
         for line in physical_lines(self.text):
-            length = line.past - line.start
             if "\0" in line.text:
                 self.trouble(line.number, "the line has NUL bytes", "nothing of it is used")
-            elif bytes_max and (length > bytes_max or 4 * length > bytes_max < _bytes(self.text[line.start:line.past])):
+            elif bytes_max and len(encoded(self.text[line.start : line.past])) > bytes_max:
                 self.trouble(line.number, f"the line is longer than the {bytes_max} bytes that are read at a time")
             else:
                 yield line
@@ -166,10 +172,6 @@ def decoded(data: bytes) -> str:
 def encoded(text: str) -> bytes:
     """The bytes that `decoded` made a text of."""
     return text.encode("utf-8", "surrogateescape")
-
-
-def _bytes(text: str) -> int:
-    return len(encoded(text))
 
 
 def look_at_bytes(reading: Reading, crlf: str) -> None:
