@@ -61,8 +61,7 @@ class Bounds:
             if trace.expect == "ride-through" or any(
                     outage.start_ns <= trace.start_ns <= outage.end_ns for outage in without_path):
                 continue  # bounded by nothing but the command timeout; or part of the outage
-            failure: Failure = "reset" if trace.fault.startswith(_ENDS_AT_ONCE) else "blackhole"
-            items.append(_Item(trace.start_ns, stall_bound(self._settings, failure, writes=self._writes)))
+            items.append(_Item(trace.start_ns, stall_bound(self._settings, _failure(trace), writes=self._writes)))
         return items
 
     def stall(self, trace: FaultTrace) -> Limit | None:
@@ -102,6 +101,12 @@ class Bounds:
                 terms = (*terms, Term("re-issue once more", 0, REISSUE_NS, "another fault: planner.stall.REISSUE_NS"))
             delayed_until_ns = until_ns
         return Limit(first.budget.best_ns, until_ns - first.start_ns, terms, delayed_until_ns)
+
+
+def _failure(trace: FaultTrace) -> Failure:
+    if trace.fault.startswith("hang"):
+        return "hang"
+    return "reset" if trace.fault.startswith(_ENDS_AT_ONCE) else "blackhole"
 
 
 def measure(traces: Sequence[FaultTrace], times: IoTimes, bounds: Bounds) -> list[FaultStall]:

@@ -54,6 +54,9 @@ FAULTS: Mapping[str, FaultKind] = MappingProxyType({
     "drop": FaultKind("a packet filter drops everything that arrives", {"direction": _DIRECTION}),
     "link_down": FaultKind("the network interface at one end is down", {"side": _SIDE}),
     "reject": FaultKind("a firewall answers every packet with a TCP reset", {"direction": _DIRECTION}),
+    "hang": FaultKind("the target answers pings and logins, but carries out no command", {
+        "management": Parameter("hangs", "whether it still ends commands that it is asked to end",
+                                ("hangs", "answers"))}),
     "reset": FaultKind("every connection is reset once; new ones work"),
     "refuse": FaultKind("every connection is reset, new ones are refused"),
     "half_open": FaultKind("one end of every connection is reset, the other never hears of it; new ones work", {

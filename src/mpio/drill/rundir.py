@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TextIO
+from typing import Protocol, TextIO
 
 from mpio.check.history import LINES_MAX, IoRecord
 from mpio.errors import InputError
@@ -19,6 +19,35 @@ from mpio.events import Event
 
 _HISTORY_BUFFER_BYTES = 1 << 16
 _SERIAL_MAX = 1_000
+
+
+class RunRecord(Protocol):
+    """Where a run is written down: `RunDirectory`, or what takes its place."""
+
+    path: Path
+
+    @property
+    def history_lines(self) -> int:
+        """I/Os written."""
+
+    @property
+    def history_left_out(self) -> int:
+        """I/Os counted only."""
+
+    def journal(self, event: Event) -> None:
+        """Append an event."""
+
+    def history(self, record: IoRecord) -> None:
+        """Append an I/O."""
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a file."""
+
+    def write_json(self, name: str, value: Mapping[str, object]) -> None:
+        """Write a file as JSON."""
+
+    def close(self) -> None:
+        """There is no more to come."""
 
 
 class RunDirectory:

@@ -25,7 +25,6 @@ from mpio.check.verdict import Claim, Result, overall
 from mpio.drill.fabric import Fabric, Fault, require_supported
 from mpio.drill.render import as_run
 from mpio.drill.request import DrillRequest, effective_scenario, parse_urls, repro
-from mpio.drill.rundir import RunDirectory
 from mpio.drill.sampler import Sampler
 from mpio.drill.scenario import check_region
 from mpio.drill.steps import SOURCE, Steps
@@ -83,7 +82,7 @@ class _Drill:
         self._seed = next((seed for seed in (request.seed, self._scenario.about.seed) if seed is not None),
                           secrets.randbits(48))
         self._journal = Journal()
-        self._directory = RunDirectory(request.out)
+        self._directory = world.run_directory(request.out)
         self._target: DrillTarget | None = None
         self._steps: Steps | None = None
         self._disk: DrillDisk | None = None

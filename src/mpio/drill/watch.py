@@ -18,7 +18,7 @@ class Watch:
     def __init__(self, journal: Journal, clock: Callable[[], int]) -> None:
         self._clock = clock
         self._latest: dict[tuple[int, str], int] = {}
-        self._wakers: set[asyncio.Event] = set()
+        self._wakers: dict[asyncio.Event, None] = {}  # in the order of coming, which a set would not keep
         journal.sinks.append(self._see)
 
     def _see(self, event: Event) -> None:
@@ -47,7 +47,7 @@ class Watch:
         """Wait until nothing is missing, looking again after every event of a path. Returns what still is."""
         deadline_ns = self._clock() + timeout_ns
         waker = asyncio.Event()
-        self._wakers.add(waker)
+        self._wakers[waker] = None
         try:
             while (left := list(missing())) and (remaining_ns := deadline_ns - self._clock()) > 0:
                 waker.clear()
@@ -58,4 +58,4 @@ class Watch:
                     pass
             return left
         finally:
-            self._wakers.discard(waker)
+            self._wakers.pop(waker, None)

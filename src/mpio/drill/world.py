@@ -11,6 +11,7 @@ from mpio.drill.direct_fabric import DirectFabric
 from mpio.drill.fabric import Fabric
 from mpio.drill.namespace_fabric import NamespaceFabric
 from mpio.drill.relay_fabric import RelayFabric
+from mpio.drill.rundir import RunDirectory, RunRecord
 from mpio.drill.scenario import Cuts, TargetSpec
 from mpio.drill.target_process import TargetProcess
 from mpio.drill.tgtd_process import TgtdProcess
@@ -53,6 +54,10 @@ class World:
     def wall_clock(self) -> float:
         """Seconds since 1970."""
         return time.time()
+
+    def run_directory(self, path: Path) -> RunRecord:
+        """Where the run is written down. Raises InputError."""
+        return RunDirectory(path)
 
     def target(self, spec: TargetSpec, directory: Path, namespaces: NamespaceFabric | None = None,
                settings: Settings | None = None) -> DrillTarget:
