@@ -208,6 +208,13 @@ class TargetConnection:
 
     # --- for the node
 
+    def holds(self, task: TargetTask) -> bool:
+        """Whether the task still waits for its answer: if not, it was aborted or its session has ended.
+
+        A node that takes its time asks this right before it carries a command out.
+        """
+        return self._tasks.get(task.itt) is task
+
     def complete(
         self,
         task: TargetTask,
