@@ -246,12 +246,15 @@ class PduSender:
     Attributes:
         wake: called when output goes from empty to not empty.
         header_digest, data_digest: whether PDUs from now on get them.
+        spoil_header, spoil_data: the next digest of that kind is to be wrong: a fault that a target plants.
     """
 
     def __init__(self) -> None:
         self.wake: Callable[[], None] | None = None
         self.header_digest = False
         self.data_digest = False
+        self.spoil_header = False
+        self.spoil_data = False
         self._pieces: list[Buffer] = []
         self._tail = bytearray()  # small PDUs, after all pieces
         self._idle = True
@@ -261,6 +264,8 @@ class PduSender:
         self._tail += header
         if self.header_digest:
             self._tail += digest(header)
+            if self.spoil_header:
+                self.spoil_header = self._spoil()
         if self._idle:
             self._rouse()
 
@@ -270,6 +275,8 @@ class PduSender:
         self._tail += header
         if self.header_digest:
             self._tail += digest(header)
+            if self.spoil_header:
+                self.spoil_header = self._spoil()
         if length <= COPY_MAX_BYTES:
             self._tail += data
         else:
@@ -279,8 +286,15 @@ class PduSender:
         self._tail += padding
         if self.data_digest and length:
             self._tail += digest(data, padding)
+            if self.spoil_data:
+                self.spoil_data = self._spoil()
         if self._idle:
             self._rouse()
+
+    def _spoil(self) -> bool:
+        """Make the digest that was put last a wrong one; that was the one."""
+        self._tail[-1] ^= 0xFF
+        return False
 
     def drain(self) -> list[Buffer]:
         """Everything that is queued, in order; the queue is empty afterwards."""
