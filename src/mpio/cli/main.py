@@ -30,6 +30,7 @@ VERBS = {
     "drill": "Break paths on purpose under a verified workload, and give a verdict.",
     "plan": "Compute one consistent set of timers for the whole stack, or what given ones imply.",
     "report": "Render the report of a drill's run directory again.",
+    "simulate": "Run the drill's engine in virtual time, over many seeds and settings: what would happen if.",
     "target": "Serve LUNs over iSCSI from RAM, a file or a block device.",
 }
 

@@ -26,7 +26,7 @@ def assess_host(places: Sequence[Path], options: Mapping[str, Any], fixed: Mappi
     configuration = read_configuration(places) if places else Configuration()
     _check_one_host(configuration)
     host = effective(Host(
-        documents=configuration.documents, device=_device(options["device"]), hz=options["hz"],
+        documents=configuration.documents, device=device_from(options["device"]), hz=options["hz"],
         multipath_tools=version_from("--multipath-tools", options["multipath_tools"]),
         kernel=version_from("--kernel", options["kernel"]), distribution=options["distribution"],
         wwid=options["map_name"] or "", alias=options["map_name"] or "", options=fixed,
@@ -97,7 +97,8 @@ def _with_defaults(clusters: Sequence[Cluster], kind: str, nodes: int) -> tuple[
     return (*clusters, *(cluster for cluster in defaults(kind, nodes) if type(cluster) not in there))
 
 
-def _device(text: str | None) -> Device | None:
+def device_from(text: str | None) -> Device | None:
+    """The array of --device. Raises InputError."""
     if text is None:
         return None
     vendor, colon, product = text.partition(":")
