@@ -4,6 +4,7 @@ Also answers for LUNs that are not there, LUN 0 above all: without that, Linux f
 """
 
 from collections.abc import Callable, Sequence
+from typing import Unpack
 
 from mpio.model.identity import AluaState
 from mpio.model.task import Buffer, lun_bytes
@@ -23,7 +24,7 @@ from mpio.proto.scsi.sense import (
 )
 from mpio.target.nexus import Nexus, NexusKey, PortGroup
 from mpio.target.response import GOOD, Response, check, data_in
-from mpio.target.state import PRODUCT, REVISION, VENDOR, Device, UnitState
+from mpio.target.state import PRODUCT, REVISION, VENDOR, Device, UnitOptions, UnitState
 from mpio.target.store import BlockStore
 from mpio.target.unit import CDB_BYTES, LogicalUnit
 
@@ -58,6 +59,7 @@ class TargetDevice:
         self._group_list: list[PortGroup] = []
         self._surroundings = Device(
             name=name, groups=self._group_list, explicit_alua=explicit_alua, luns=self._luns,
+            unit_named=self._unit_named,
             groups_changed=lambda nexus: self._attention(ALUA_STATE_CHANGED, but=nexus), abort=self._abort,
         )
 
@@ -76,19 +78,14 @@ class TargetDevice:
         self._group_list.append(group)
         return group
 
-    def add_unit(
-        self, number: int, store: BlockStore, *, block_size: int = 512, naa: bytes | None = None,
-        read_only: bool = False,
-    ) -> LogicalUnit:
+    def add_unit(self, number: int, store: BlockStore, **options: Unpack[UnitOptions]) -> LogicalUnit:
         """Add a logical unit over a store; see UnitState. Raises ValueError."""
         if number in self.units:
             raise ValueError(f"LUN {number} is there already")
         if len(self.units) >= UNITS_MAX:
             raise ValueError(f"expected at most {UNITS_MAX} LUNs")
         forms = _lun_forms(number)
-        unit = LogicalUnit(
-            self._surroundings, number, store, block_size=block_size, naa=naa, read_only=read_only
-        )
+        unit = LogicalUnit(self._surroundings, number, store, **options)
         self._attention(LUNS_CHANGED)
         self.units[number] = unit
         self.by_lun.update(dict.fromkeys(forms, unit))
@@ -106,6 +103,9 @@ class TargetDevice:
 
     def _luns(self) -> list[bytes]:
         return [lun_bytes(number) for number in sorted(self.units)]
+
+    def _unit_named(self, naa: bytes) -> LogicalUnit | None:
+        return next((unit for unit in self.units.values() if unit.naa == naa), None)
 
     # --- nexuses
 

@@ -1,11 +1,13 @@
 """Mode pages of a disk: error recovery, caching, control, informational exceptions (SPC-4 §7.5, SBC-3 §6.5).
 
-Only SWP and D_SENSE of the control page can be changed; nothing is saved.
+SWP and D_SENSE of the control page can be changed, and WCE of the caching page where there is a cache.
+Nothing is saved.
 """
 
 import struct
 from collections.abc import Callable
 from enum import IntEnum
+from typing import NamedTuple
 
 from mpio.model.task import Buffer
 from mpio.proto.scsi.cdb import Op
@@ -23,6 +25,7 @@ from mpio.target.state import UnitState
 
 _D_SENSE = 0x04  # control page, byte 2
 _SWP = 0x08  # control page, byte 4
+_WCE = 0x04  # caching page, byte 2
 _WP = 0x80
 _DPOFUA = 0x10
 _DBD = 0x08
@@ -47,7 +50,8 @@ def _recovery(_unit: UnitState, _values: _Values) -> bytes:
 
 
 def _caching(unit: UnitState, values: _Values) -> bytes:
-    wce = 0x04 if unit.store.volatile and values is not _Values.CHANGEABLE else 0
+    on = values is not _Values.CURRENT or not unit.write_through  # changeable, on by default, and perhaps now
+    wce = _WCE if unit.store.volatile and on else 0
     return bytes((0x08, 0x12, wce)) + bytes(17)
 
 
@@ -97,6 +101,14 @@ def _long_descriptor(unit: UnitState) -> bytes:
     return struct.pack(">Q4xI", unit.blocks, unit.block_size)
 
 
+class _Settings(NamedTuple):
+    """What MODE SELECT can change."""
+
+    descriptor_sense: bool
+    protect: bool
+    write_through: bool
+
+
 def mode_select(unit: UnitState, nexus: Nexus, cdb: bytes, data: Buffer) -> Response:
     """MODE SELECT(6) and (10): everything is checked before anything is changed."""
     six = cdb[0] == Op.MODE_SELECT_6
@@ -110,7 +122,7 @@ def mode_select(unit: UnitState, nexus: Nexus, cdb: bytes, data: Buffer) -> Resp
     if len(body) < max(length, head_bytes):
         return check(PARAMETER_LIST_LENGTH, descriptor=unit.descriptor_sense)
     block_bytes = body[3] if six else int.from_bytes(body[6:8], "big")
-    control = unit.descriptor_sense, unit.software_write_protect
+    settings = before = _Settings(unit.descriptor_sense, unit.software_write_protect, unit.write_through)
     at = head_bytes + block_bytes
     if at > len(body):
         return check(PARAMETER_LIST_LENGTH, descriptor=unit.descriptor_sense)
@@ -122,10 +134,14 @@ def mode_select(unit: UnitState, nexus: Nexus, cdb: bytes, data: Buffer) -> Resp
         if refusal is not None:
             return check(refusal, descriptor=unit.descriptor_sense)
         if page[0] & 0x3F == 0x0A:
-            control = bool(page[2] & _D_SENSE), bool(page[4] & _SWP)
+            settings = settings._replace(descriptor_sense=bool(page[2] & _D_SENSE), protect=bool(page[4] & _SWP))
+        if page[0] & 0x3F == 0x08 and unit.store.volatile:
+            settings = settings._replace(write_through=not page[2] & _WCE)
         at += len(page)
-    if control != (unit.descriptor_sense, unit.software_write_protect):
-        unit.descriptor_sense, unit.software_write_protect = control
+    if settings != before:
+        if settings.write_through:
+            unit.store.flush()  # what was written with the cache on is to be safe too
+        unit.descriptor_sense, unit.software_write_protect, unit.write_through = settings
         unit.watch_all()
         unit.attention(MODE_PARAMETERS_CHANGED, but=nexus)
     return GOOD

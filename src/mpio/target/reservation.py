@@ -4,11 +4,12 @@ Registrations survive sessions and resets. Knows nothing of CDBs, sessions or un
 to be told and whose tasks end.
 """
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from mpio.proto.scsi.reservation import OutAction, OutParameters, Registration, ReservationType
+from mpio.proto.scsi.reservation import MoveParameters, OutAction, OutParameters, Registration, ReservationType
 from mpio.proto.scsi.sense import (
     INSUFFICIENT_REGISTRATION_RESOURCES,
     INVALID_FIELD_IN_CDB,
@@ -66,6 +67,7 @@ class PersistentReservations:
         generation: counts changes of registrations (PRGENERATION).
         keys: key by registered nexus.
         type: of the reservation; None without one. holder: its nexus; None also for the all-registrants types.
+        aptpl: registrations and reservation are kept while the target does not run. can_persist: that is offered.
     """
 
     def __init__(self) -> None:
@@ -73,6 +75,19 @@ class PersistentReservations:
         self.keys: dict[NexusKey, int] = {}
         self.type: ReservationType | None = None
         self.holder: NexusKey | None = None
+        self.aptpl = False
+        self.can_persist = False
+
+    def copy(self) -> "PersistentReservations":
+        """The same state, apart from this one."""
+        twin = copy.copy(self)
+        twin.keys = dict(self.keys)
+        return twin
+
+    @property
+    def holds_jointly(self) -> bool:
+        """Whether all registrants hold the reservation."""
+        return self.type in ALL_REGISTRANTS
 
     def holds(self, nexus: NexusKey) -> bool:
         """Whether the nexus holds the reservation; every registrant does with the all-registrants types."""
@@ -101,31 +116,60 @@ class PersistentReservations:
             for nexus, key in self.keys.items()
         ]
 
-    def out(self, nexus: NexusKey, action: int, scope_and_type: int, parameters: OutParameters) -> Outcome:
-        """PERSISTENT RESERVE OUT."""
+    def out(
+        self, nexus: NexusKey, action: int, scope_and_type: int, parameters: OutParameters,
+        others: Sequence[NexusKey] = (),
+    ) -> Outcome:
+        """PERSISTENT RESERVE OUT but for REGISTER AND MOVE; `others` are registered and unregistered with the nexus."""
         if action in (OutAction.REGISTER, OutAction.REGISTER_AND_IGNORE):
-            return self._register(nexus, parameters, ignore=action == OutAction.REGISTER_AND_IGNORE)
+            return self._register(nexus, parameters, others, ignore=action == OutAction.REGISTER_AND_IGNORE)
         if action not in _ACTIONS:
             return Outcome(sense=INVALID_FIELD_IN_CDB)
         if self.keys.get(nexus) != parameters.key:
             return _CONFLICT
         return _ACTIONS[action](self, nexus, scope_and_type, parameters)
 
-    def _register(self, nexus: NexusKey, parameters: OutParameters, *, ignore: bool) -> Outcome:
-        if parameters.spec_i_pt or parameters.all_tg_pt or parameters.aptpl:
-            return Outcome(sense=INVALID_FIELD_IN_LIST)  # as REPORT CAPABILITIES says
+    def _register(
+        self, nexus: NexusKey, parameters: OutParameters, others: Sequence[NexusKey], *, ignore: bool
+    ) -> Outcome:
         if not ignore and self.keys.get(nexus, 0) != parameters.key:
             return _CONFLICT
+        # Other initiator ports can be brought along by REGISTER only, and only by who is not registered yet
+        if (parameters.aptpl and not self.can_persist) or (parameters.spec_i_pt and (ignore or nexus in self.keys)):
+            return Outcome(sense=INVALID_FIELD_IN_LIST)
         new_key = parameters.service_action_key
+        everybody = dict.fromkeys((nexus, *others))
         outcome = Outcome()
         if new_key:
-            if nexus not in self.keys and len(self.keys) >= REGISTRATIONS_MAX:
+            if len(self.keys | everybody) > REGISTRATIONS_MAX:
                 return Outcome(sense=INSUFFICIENT_REGISTRATION_RESOURCES)
-            self.keys[nexus] = new_key
-        elif nexus in self.keys:
-            self._unregister(nexus, outcome)
+            self.keys.update(dict.fromkeys(everybody, new_key))
+        else:
+            for one in everybody:
+                if one in self.keys:
+                    self._unregister(one, outcome)
+            outcome.tell = [(other, sense) for other, sense in outcome.tell if other not in everybody]
+        self.aptpl = parameters.aptpl
         self.generation = self.generation + 1 & 0xFFFF_FFFF
         return outcome
+
+    def move(self, nexus: NexusKey, parameters: MoveParameters, destination: NexusKey) -> Outcome:
+        """REGISTER AND MOVE: the reservation passes from its holder to another nexus (SPC-4 §5.13.8)."""
+        if self.keys.get(nexus) != parameters.key or self.holds_jointly:
+            return _CONFLICT
+        if self.type is None or self.holder != nexus:
+            return Outcome(sense=INVALID_FIELD_IN_CDB)
+        if not parameters.service_action_key or destination == nexus or (parameters.aptpl and not self.can_persist):
+            return Outcome(sense=INVALID_FIELD_IN_LIST)
+        if destination not in self.keys and len(self.keys) >= REGISTRATIONS_MAX:
+            return Outcome(sense=INSUFFICIENT_REGISTRATION_RESOURCES)
+        self.keys[destination] = parameters.service_action_key
+        self.holder = destination
+        if parameters.unregister:
+            del self.keys[nexus]
+        self.aptpl = parameters.aptpl
+        self.generation = self.generation + 1 & 0xFFFF_FFFF
+        return Outcome()
 
     def _unregister(self, nexus: NexusKey, outcome: Outcome) -> None:
         """Drop a registration by its own nexus's wish; the reservation goes with its holder (SPC-4 §5.13.11.2)."""

@@ -4,15 +4,16 @@ Offsets and lengths are bytes, and the caller has checked that they lie within t
 in a file or on a block device does I/O, and so lives in `mpio.io.file_store`.
 """
 
-import mmap
 from typing import Protocol
 
 from mpio.errors import MpioError
 from mpio.model.task import Buffer
 from mpio.proto.scsi.sense import Sense
+from mpio.target.allocation import AllocationMap, BlockStatus, SparseBytes
 
-_MAP_NORESERVE = 0x4000  # Linux; a name in the mmap module only from Python 3.13 on
 _ZERO_CHUNK = bytes(1 << 20)
+_ONES_MAX = 1 << 14
+_ONES = b"\1" * _ONES_MAX
 
 
 class StoreError(MpioError):
@@ -59,18 +60,21 @@ class BlockStore(Protocol):
 class RamStore:
     """A store in memory, zero at first. Only pages that were written take room, so it may be far larger than that.
 
+    It knows which of its blocks were written (ThinStore), and a write is there at once or not at all (`atomic`).
+
     Raises:
         ValueError: if the address space does not hold so many bytes.
     """
 
+    atomic = True
+
     def __init__(self, size_bytes: int) -> None:
         if size_bytes <= 0:
             raise ValueError(f"expected a size of at least one byte, found {size_bytes}")
-        try:
-            flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
-            self._bytes = mmap.mmap(-1, size_bytes, flags=flags)
-        except (OSError, OverflowError) as error:
-            raise ValueError(f"no address space for {size_bytes} bytes of memory: {error}") from None
+        self._sparse = SparseBytes(size_bytes)
+        self._bytes = self._sparse.bytes
+        self.map = AllocationMap(size_bytes)
+        self._sectors = self.map.sectors
         self.size_bytes = size_bytes
         self.writable = True
         self.volatile = False
@@ -81,27 +85,32 @@ class RamStore:
 
     def write(self, offset: int, data: Buffer) -> None:
         """Copy `data` in."""
-        self._bytes[offset : offset + len(data)] = data
+        end = offset + len(data)
+        self._bytes[offset:end] = data
+        first, last = offset >> 9, end + 511 >> 9
+        self._sectors[first:last] = _ONES[: last - first] if last - first <= _ONES_MAX else b"\1" * (last - first)
 
     def flush(self) -> None:
         """Memory has no stabler place to go to."""
 
     def discard(self, offset: int, length: int) -> None:
         """Whole pages go back to the system, the rest is zeroed."""
-        end = offset + length
-        first_page = min(-(-offset // mmap.PAGESIZE) * mmap.PAGESIZE, end)
-        last_page = max(end // mmap.PAGESIZE * mmap.PAGESIZE, first_page)
-        self._zero(offset, first_page)
-        if last_page > first_page:
-            self._bytes.madvise(mmap.MADV_DONTNEED, first_page, last_page - first_page)  # private pages come back zero
-        self._zero(last_page, end)
+        self._sparse.zero(offset, offset + length)
+        self.map.discard(offset, length)
 
-    def _zero(self, start: int, end: int) -> None:
-        self._bytes[start:end] = bytes(end - start)
+    def anchor(self, offset: int, length: int) -> None:
+        """Like `discard`, and the map says that the room is kept."""
+        self._sparse.zero(offset, offset + length)
+        self.map.anchor(offset, length)
+
+    def allocation(self, offset: int, length: int) -> tuple[BlockStatus, int]:
+        """See ThinStore."""
+        return self.map.run(offset, length)
 
     def close(self) -> None:
         """Give the memory back."""
         self._bytes.close()
+        self.map.close()
 
 
 def write_zeroes(store: BlockStore, offset: int, length: int) -> None:

@@ -16,6 +16,7 @@ from mpio.proto.scsi.sense import (
     LU_OFFLINE,
     LU_RESET,
     LUNS_CHANGED,
+    MEDIUM_NOT_PRESENT,
     PORT_STANDBY,
     PORT_UNAVAILABLE,
     TRANSITIONING,
@@ -27,6 +28,7 @@ from mpio.target.reservation import Access
 from mpio.target.response import CONFLICT, GOOD, Response, check
 from mpio.target.state import UnitState
 from mpio.target.store import StoreError
+from mpio.target.task_queue import TaskQueue
 
 CDB_BYTES = 16
 _RESET_ASC = 0x29
@@ -46,7 +48,12 @@ _PROTECT = 0xE0
 
 
 class LogicalUnit(UnitState):
-    """A logical unit that executes commands. See UnitState for the arguments."""
+    """A logical unit that executes commands. See UnitState for the arguments.
+
+    `queue`: where commands go in place of `execute` if the store takes its time.
+    """
+
+    queue: TaskQueue | None = None
 
     def execute(self, nexus: Nexus, cdb: bytes, data: Buffer = b"") -> Response:
         """Run one command, now and completely.
@@ -103,37 +110,38 @@ class LogicalUnit(UnitState):
     # --- everything else
 
     def _execute(self, nexus: Nexus, cdb: bytes, data: Buffer) -> Response:
-        command = find(cdb)
-        obstacle = self._obstacle(nexus, cdb[0], command)
+        command = find(self, cdb)
+        obstacle = self._obstacle(nexus, cdb, command)
         if obstacle is not None:
             return obstacle
         if command is None:
-            sense = INVALID_FIELD_IN_CDB if knows_opcode(cdb[0]) else INVALID_OPCODE
+            sense = INVALID_FIELD_IN_CDB.at(1) if knows_opcode(cdb[0]) else INVALID_OPCODE
             return check(sense, descriptor=self.descriptor_sense)
         try:
             return command.handler(self, nexus, cdb, data)
         except StoreError as error:
             return check(error.sense, descriptor=self.descriptor_sense)
 
-    def _obstacle(self, nexus: Nexus, opcode: int, command: Command | None) -> Response | None:
+    def _obstacle(self, nexus: Nexus, cdb: bytes, command: Command | None) -> Response | None:
         """What stops a command on this nexus before the command itself is looked at; None: nothing."""
         if nexus not in self.watched:
             return None
         queue = self.attentions.get(nexus)
         if command is not None and command.quiet:
-            if opcode == Op.REPORT_LUNS and queue and LUNS_CHANGED in queue:
+            if cdb[0] == Op.REPORT_LUNS and queue and LUNS_CHANGED in queue:
                 queue.remove(LUNS_CHANGED)
             return None
         if queue and queue[0].asc == _RESET_ASC:
             return check(queue.popleft(), descriptor=self.descriptor_sense)
-        access = command.access if command is not None else Access.FREE
-        if self.reservations.forbids(nexus.key, access) or self._is_reserved_from(nexus, opcode):
+        if self.reservations.forbids(nexus.key, _access(command, cdb)) or self._is_reserved_from(nexus, cdb[0]):
             return CONFLICT
         if queue:
             return check(queue.popleft(), descriptor=self.descriptor_sense)
         asleep = self._asleep(nexus, command.reach if command is not None else Reach.MEDIUM)
         if asleep is not None:
             return check(asleep, descriptor=self.descriptor_sense)
+        if not self.medium_present and command is not None and command.medium:
+            return check(MEDIUM_NOT_PRESENT, descriptor=self.descriptor_sense)
         if self._is_calm(nexus):
             self.watched.discard(nexus)
         return None
@@ -156,17 +164,28 @@ class LogicalUnit(UnitState):
             and nexus.group.state in _AWAKE
             and (self.reserved_by is None or self.reserved_by is nexus)
             and not self.reservations.forbids(nexus.key, Access.WRITE)
+            and self.medium_present
+            and not self.write_through
         )
 
     def reset(self) -> None:
         """LOGICAL UNIT RESET but for its tasks: RESERVE(6) and mode settings go, registrations stay (SAM-5 §6.3.3).
 
-        Every nexus is told, that of the asker too.
+        Nobody prevents removal any more; an ejected medium stays out. Every nexus is told, that of the asker too.
         """
         self.reserved_by = None
         self.software_write_protect = False
         self.descriptor_sense = False
+        self.write_through = False
+        self.prevented_by.clear()
+        self.copies.clear()
         self.attention(LU_RESET)
+
+
+def _access(command: Command | None, cdb: bytes) -> Access:
+    if command is None:
+        return Access.FREE
+    return command.access if command.access_of is None else command.access_of(cdb)
 
 
 _FAST: dict[int, Callable[[LogicalUnit, bytes, Buffer], Response | None]] = {

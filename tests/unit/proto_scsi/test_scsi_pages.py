@@ -116,7 +116,8 @@ def test_reservations_on_the_wire() -> None:
     assert reservation.build_reservation(3, None).hex() == "0000000300000000"
     held = reservation.build_reservation(3, 0xAB, 5)
     assert held.hex() == "00000003" "00000010" "00000000000000ab" "00000000" "00050000"
-    assert reservation.build_capabilities().hex() == "00080080ea010000"
+    assert reservation.build_capabilities(can_persist=False, persists=False).hex() == "00080c80ea010000"
+    assert reservation.build_capabilities(can_persist=True, persists=True).hex() == "00080d81ea010000"
     port = "iqn.a:b,i,0x0123456789ab"
     transport = "4500001c" + port.encode().hex() + "00" * 4
     full = reservation.build_full_status(9, [Registration(0xAB, port, 2, holder=True)], 5)

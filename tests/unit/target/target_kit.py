@@ -1,11 +1,14 @@
 """A target with nexuses, driven without iSCSI."""
 
+from typing import Unpack
+
 from mpio.model.identity import AluaState
 from mpio.model.task import Buffer, Status, lun_bytes
 from mpio.proto.scsi.sense import POWER_ON_OR_RESET, Sense
 from mpio.target.device import TargetDevice
 from mpio.target.nexus import Nexus, NexusKey, PortGroup
 from mpio.target.response import Response
+from mpio.target.state import UnitOptions
 from mpio.target.store import BlockStore, RamStore
 from mpio.target.unit import LogicalUnit
 
@@ -16,13 +19,13 @@ BLOCKS = 256
 class Kit:
     """A device with two port groups, one LU (LUN 1), and nexuses a1 and b1 by group 1, a2 by group 2."""
 
-    def __init__(self, *, block_size: int = 512, store: BlockStore | None = None, explicit_alua: bool = False,
-                 read_only: bool = False, settled: bool = True) -> None:
+    def __init__(self, *, store: BlockStore | None = None, explicit_alua: bool = False, settled: bool = True,
+                 **options: Unpack[UnitOptions]) -> None:
         self.device = TargetDevice(NAME, explicit_alua=explicit_alua)
         for tpgt in (1, 2):
             self.device.add_group(PortGroup(tpgt))
-        self.store = store or RamStore(BLOCKS * block_size)
-        self.unit: LogicalUnit = self.device.add_unit(1, self.store, block_size=block_size, read_only=read_only)
+        self.store = store or RamStore(BLOCKS * options.get("block_size", 512))
+        self.unit: LogicalUnit = self.device.add_unit(1, self.store, **options)
         self.a1 = self.nexus("iqn.2026-01.example:a", 1)
         self.b1 = self.nexus("iqn.2026-01.example:b", 1)
         self.a2 = self.nexus("iqn.2026-01.example:a", 2)

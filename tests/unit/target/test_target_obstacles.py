@@ -69,7 +69,7 @@ def test_a_reset_tells_everybody_and_takes_settings_back() -> None:
         kit.good(nexus, WRITE, BLOCK)
 
 
-def test_order_reset_then_conflict_then_others_then_state_then_fields() -> None:
+def test_order_reset_then_conflict_then_others_then_state_then_fields_then_protection() -> None:
     kit = Kit(read_only=True)
     registered(kit, kit.a1, 1)
     assert pr_out(kit, kit.a1, OutAction.RESERVE, 1, type_=ReservationType.EXCLUSIVE_ACCESS) == Status.GOOD
@@ -83,7 +83,8 @@ def test_order_reset_then_conflict_then_others_then_state_then_fields() -> None:
     kit.device.groups[1].state = AluaState.ACTIVE_OPTIMIZED
     assert pr_out(kit, kit.a1, OutAction.CLEAR, 1) == Status.GOOD
     assert kit.sense(kit.b1, bad_write) == sense.ALUA_STATE_CHANGED
-    assert kit.sense(kit.b1, bad_write) == sense.WRITE_PROTECTED
+    assert kit.sense(kit.b1, bad_write) == FIELD
+    assert kit.sense(kit.b1, WRITE, BLOCK) == sense.WRITE_PROTECTED
     assert kit.sense(kit.b1, b"\x28\xe0" + bytes(8)) == FIELD
 
 
@@ -222,12 +223,11 @@ def test_register_rules() -> None:
     assert reservation.parse_keys(kit.good(kit.b1, cdb.persistent_reserve_in(0))) == (4, [])
 
 
-@pytest.mark.parametrize("flag", [0x08, 0x04, 0x01])
-def test_options_that_are_not_offered(flag: int) -> None:
+def test_lists_that_can_not_be() -> None:
     kit = Kit()
-    data = bytearray(reservation.parameters(key=0, service_action_key=1))
-    data[20] = flag
+    data = reservation.parameters(key=0, service_action_key=1, aptpl=True)
     assert kit.sense(kit.a1, cdb.persistent_reserve_out(OutAction.REGISTER), data) == sense.INVALID_FIELD_IN_LIST
+    data = reservation.parameters(key=0, service_action_key=1)
     assert kit.sense(kit.a1, cdb.persistent_reserve_out(0, 0, 23), data[:23]) == sense.PARAMETER_LIST_LENGTH
     assert kit.sense(kit.a1, cdb.persistent_reserve_out(0), data[:20]) == sense.PARAMETER_LIST_LENGTH
 
@@ -346,7 +346,7 @@ def test_full_status_and_capabilities() -> None:
     assert data[4:8] == (len(data) - 8).to_bytes(4, "big")
     assert b"iqn.2026-01.example:a,i,0x800000000001\0" in data
     assert data.count(bytes((0x01, 0x05))) == 1, "one holder"
-    assert kit.good(kit.b1, cdb.persistent_reserve_in(2)).hex() == "00080080ea010000"
+    assert kit.good(kit.b1, cdb.persistent_reserve_in(2)).hex() == "00080c80ea010000"
     for action in range(4, 32):
         assert kit.sense(kit.b1, cdb.persistent_reserve_in(action)) == FIELD
 

@@ -1,10 +1,11 @@
-"""INQUIRY: standard data and the vital product data pages 00, 80, 83, 86, B0, B1 and B2 (SPC-4 §6.6, §7.8; SBC-3 §6.6).
+"""INQUIRY: standard data and the VPD pages 00, 80, 83, 86, 88, B0, B1 and B2 (SPC-4 §6.6, §7.8; SBC-3 §6.6).
 
 Every page has `parse` for the initiator and `build` for the target. Parsers take what a target sent, cut off where the
 allocation length cut it, and raise RemoteProtocolError only if what is there can't be read.
 """
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -15,6 +16,8 @@ PAGE_SUPPORTED = 0x00
 PAGE_SERIAL = 0x80
 PAGE_IDENTIFICATION = 0x83
 PAGE_EXTENDED_INQUIRY = 0x86
+PAGE_SCSI_PORTS = 0x88
+PAGE_THIRD_PARTY_COPY = 0x8F
 PAGE_BLOCK_LIMITS = 0xB0
 PAGE_CHARACTERISTICS = 0xB1
 PAGE_PROVISIONING = 0xB2
@@ -34,7 +37,7 @@ class StandardInquiry:
         qualifier: 0 a device is here, 1 none is now but could be, 3 none can be.
         device_type: 0 disk, 1Fh unknown. tpgs: 0 no ALUA, 1 implicit, 2 explicit, 3 both.
         vendor, product, revision: text without the padding.
-        removable: RMB.
+        removable: RMB. third_party_copy: 3PC, it knows EXTENDED COPY.
     """
 
     qualifier: int = 0
@@ -44,12 +47,14 @@ class StandardInquiry:
     product: str = ""
     revision: str = ""
     removable: bool = False
+    third_party_copy: bool = False
 
     def build(self) -> bytes:
         """96 bytes; multi-port, with command queueing, SPC-4."""
+        access = self.tpgs << 4 | (0x08 if self.third_party_copy else 0)
         return struct.pack(
             ">BBBBBBBB8s16s4s22x4H30x", self.qualifier << 5 | self.device_type, 0x80 if self.removable else 0,
-            _VERSION_SPC4, 0x02 | 0x10, STANDARD_BYTES - 5, self.tpgs << 4, 0x10, 0x02, _padded(self.vendor, 8),
+            _VERSION_SPC4, 0x02 | 0x10, STANDARD_BYTES - 5, access, 0x10, 0x02, _padded(self.vendor, 8),
             _padded(self.product, 16), _padded(self.revision, 4), *_VERSION_DESCRIPTORS,
         )
 
@@ -62,6 +67,7 @@ class StandardInquiry:
         return cls(
             qualifier=head[0] >> 5, device_type=head[0] & 0x1F, tpgs=head[5] >> 4 & 3, vendor=_text(head[8:16]),
             product=_text(head[16:32]), revision=_text(head[32:36]), removable=bool(head[1] & 0x80),
+            third_party_copy=bool(head[5] & 0x08),
         )
 
 
@@ -214,6 +220,15 @@ def port_number(designators: list[Designator], type_: DesignatorType) -> int | N
     return None
 
 
+def build_ports(ports: Sequence[tuple[int, str]]) -> bytes:
+    """Page 88: every target port, as (relative port, SCSI name) (SPC-4 §7.8.15)."""
+    body = b""
+    for relative_port, name in ports:
+        designator = name_designator(Association.TARGET_PORT, name).build()
+        body += struct.pack(">2xH4x2xH", relative_port, len(designator)) + designator
+    return build_page(PAGE_SCSI_PORTS, body)
+
+
 def build_extended_inquiry() -> bytes:
     """Page 86: simple, ordered and head-of-queue task attributes; unit attentions are kept per I_T nexus."""
     return build_page(PAGE_EXTENDED_INQUIRY, struct.pack(">xBxB56x", 0x07, 0x01))
@@ -231,13 +246,14 @@ class BlockLimits:
     unmap_descriptors_max: int = 0
     unmap_granularity: int = 0
     write_same_max: int = 0
+    atomic_max: int = 0
 
     def build(self) -> bytes:
         """The page, 64 bytes; WRITE SAME of zero blocks is refused (WSNZ 1)."""
         body = struct.pack(
-            ">BBHIIIIIIIQ20x", 0x01, self.compare_and_write_max, self.optimal_granularity, self.transfer_max,
+            ">BBHIIIIIIIQI16x", 0x01, self.compare_and_write_max, self.optimal_granularity, self.transfer_max,
             self.transfer_optimal, 0, self.unmap_max, self.unmap_descriptors_max, self.unmap_granularity, 0,
-            self.write_same_max,
+            self.write_same_max, self.atomic_max,
         )
         return build_page(PAGE_BLOCK_LIMITS, body)
 
@@ -245,10 +261,7 @@ class BlockLimits:
     def parse(cls, data: Buffer) -> "BlockLimits":
         """Read the page; fields beyond its end (SBC-2 had 12 bytes) are 0."""
         body = page_body(data, PAGE_BLOCK_LIMITS).ljust(_SBC_PAGE_BYTES, b"\0")
-        caw, granularity, transfer, optimal, unmap, descriptors, unmap_granularity, same = struct.unpack_from(
-            ">xBHII4xIII4xQ", body
-        )
-        return cls(caw, granularity, transfer, optimal, unmap, descriptors, unmap_granularity, same)
+        return cls(*struct.unpack_from(">xBHII4xIII4xQI", body))
 
 
 def build_characteristics() -> bytes:
@@ -258,21 +271,23 @@ def build_characteristics() -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Provisioning:
-    """Page B2: which commands unmap, and whether unmapped blocks read as zeroes."""
+    """Page B2: which commands unmap, whether unmapped blocks read as zeroes, and whether room can be kept for them."""
 
     unmap: bool = False
     write_same: bool = False
     reads_zero: bool = False
     type_: int = 0
     """0 not reported or full, 1 resource, 2 thin."""
+    anchors: bool = False
 
     def build(self) -> bytes:
         """The page, 8 bytes."""
-        flags = 0x80 * self.unmap | 0x60 * self.write_same | 0x04 * self.reads_zero
+        flags = 0x80 * self.unmap | 0x60 * self.write_same | 0x04 * self.reads_zero | 0x02 * self.anchors
         return build_page(PAGE_PROVISIONING, bytes((0, flags, self.type_, 0)))
 
     @classmethod
     def parse(cls, data: Buffer) -> "Provisioning":
         """Read the page; missing bytes are 0."""
         body = page_body(data, PAGE_PROVISIONING).ljust(4, b"\0")
-        return cls(bool(body[1] & 0x80), bool(body[1] & 0x60), bool(body[1] & 0x1C), body[2] & 7)
+        return cls(bool(body[1] & 0x80), bool(body[1] & 0x60), bool(body[1] & 0x1C), body[2] & 7,
+                   bool(body[1] & 0x02))
