@@ -34,7 +34,8 @@ _CHAP_FILE_MAX_BYTES = 4096
 @click.option("--name", default=DEFAULT_NAME, show_default=True, metavar="IQN", help="The target's iSCSI name.")
 @click.option("--lun", "luns", multiple=True, required=True, metavar="N=ram:SIZE|N=file:PATH",
               help="A LUN in RAM, or on a file or block device. Add ',bs=4096' for the block size, ',ro' for "
-              "read-only, ',size=1GiB' to make a sparse file of that size, ',wwid=6…' to name it. May be repeated.")
+              "read-only, ',size=1GiB' to make a sparse file of that size, ',thick' for no unmapping, ',removable' for "
+              "a medium that can be ejected, ',wwid=6…' to name it. May be repeated.")
 @click.option("--chap", type=click.Path(path_type=Path), metavar="FILE",
               help="Ask for CHAP: first line 'user secret'; a second one is the target's own, for mutual CHAP.")
 @click.option("--allow", "initiators", multiple=True, metavar="IQN",
@@ -117,12 +118,16 @@ def _add_lun(node: TargetNode, text: str, plant: str | None) -> None:
     if not equals or not colon or not _is_number(number) or not what or kind not in ("ram", "file"):
         raise InputError("--lun", f"expected N=ram:SIZE or N=file:PATH, found {text!r}")
     options = dict(extra.partition("=")[::2] for extra in extras)
-    unknown = set(options) - {"bs", "ro", "size", "wwid"}
+    unknown = set(options) - {"bs", "ro", "size", "wwid", "thick", "removable", "pbs"}
     if unknown:
-        raise InputError("--lun", f"expected bs=, size=, wwid= or ro after the comma, found {min(unknown)!r}")
+        known = "bs=, pbs=, size=, wwid=, ro, thick or removable"
+        raise InputError("--lun", f"expected {known} after the comma, found {min(unknown)!r}")
     block_size = options.get("bs", "512")
     if not _is_number(block_size):
         raise InputError("--lun", f"expected a block size of 512 or 4096 bytes, found {block_size!r}")
+    physical = options.get("pbs", block_size)
+    if not _is_number(physical):
+        raise InputError("--lun", f"expected a physical block size in bytes, found {physical!r}")
     try:
         read_only = "ro" in options
         if kind == "ram":
@@ -138,7 +143,10 @@ def _add_lun(node: TargetNode, text: str, plant: str | None) -> None:
             store = _planted(store, plant)
         # Two targets of one name are easily started; what differs must not look like one disk to an initiator
         naa = _parse_wwid(options["wwid"]) if "wwid" in options else derive_naa(node.name, int(number), identity)
-        node.add_lun(int(number), store, block_size=int(block_size), naa=naa, read_only=read_only)
+        node.add_lun(
+            int(number), store, block_size=int(block_size), naa=naa, read_only=read_only, thin="thick" not in options,
+            removable="removable" in options, physical_block_size=int(physical),
+        )
     except (ValueError, OSError) as error:
         raise InputError(f"--lun {text}", getattr(error, "strerror", None) or str(error)) from None
 

@@ -5,6 +5,7 @@ Joins the protocol engine (`proto.iscsi.target`, whose `LoginAcceptor` it implem
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Unpack
 
 from mpio.errors import LoginRejected
 from mpio.model.address import Portal, check_iscsi_name
@@ -18,9 +19,12 @@ from mpio.proto.iscsi.target_login import Admission
 from mpio.proto.iscsi.target_task import TargetTask
 from mpio.proto.scsi.sense import CLEARED_BY_OTHER_INITIATOR, NEXUS_LOSS, POWER_ON_OR_RESET
 from mpio.target.device import TargetDevice
+from mpio.target.filters.chain import Complete, FilterChain
 from mpio.target.nexus import Nexus, NexusKey, PortGroup
-from mpio.target.state import UnitState
-from mpio.target.store import BlockStore
+from mpio.target.response import Response
+from mpio.target.state import UnitOptions, UnitState
+from mpio.target.store import BlockStore, StoreError
+from mpio.target.task_queue import TaskQueue, all_held, defers
 from mpio.target.unit import LogicalUnit
 
 SESSIONS_MAX = 256
@@ -86,6 +90,7 @@ class TargetNode:
 
     Attributes:
         device: the SCSI side. access: who may log in. sessions: live ones by nexus.
+        filters: what stands between the sessions and the units, and misbehaves.
         redirects: where logins at a portal are sent, as (portal, permanently); key None: those at any portal.
 
     Raises:
@@ -101,6 +106,7 @@ class TargetNode:
         self.device = TargetDevice(self.name, explicit_alua=explicit_alua)
         self.device.on_abort = self._abort
         self.sessions: dict[NexusKey, Session] = {}
+        self.filters = FilterChain(self.device, self.set_group_state)
         self.redirects: dict[Portal | None, tuple[Portal, bool]] = {}
         self._last_tsih = 0
 
@@ -119,12 +125,12 @@ class TargetNode:
         if portal not in group.portals:
             group.portals.append(portal)
 
-    def add_lun(
-        self, number: int, store: BlockStore, *, block_size: int = 512, naa: bytes | None = None,
-        read_only: bool = False,
-    ) -> LogicalUnit:
-        """Add a logical unit. Raises ValueError."""
-        return self.device.add_unit(number, store, block_size=block_size, naa=naa, read_only=read_only)
+    def add_lun(self, number: int, store: BlockStore, **options: Unpack[UnitOptions]) -> LogicalUnit:
+        """Add a logical unit; see UnitState. Raises ValueError."""
+        unit = self.device.add_unit(number, store, **options)
+        if defers(store):
+            unit.queue = TaskQueue(unit, unit.execute, store)
+        return unit
 
     def remove_lun(self, number: int) -> None:
         """Take a logical unit away; its tasks end without an answer. Raises ValueError."""
@@ -168,9 +174,10 @@ class TargetNode:
         elif len(self.sessions) >= SESSIONS_MAX:
             raise LoginRejected(f"{SESSIONS_MAX} sessions are open already", status=_OUT_OF_RESOURCES)
         session = Session(Nexus(key, group), connection, self._new_tsih())
+        self._settle()
         self.sessions[key] = session
         self.device.attach(session.nexus, POWER_ON_OR_RESET if old is None else NEXUS_LOSS)
-        connection.on_command = self._runner(session)
+        self.filters.attach(session.nexus, connection, lambda complete: self._runner(session, complete))
         connection.on_task_management = lambda function, lun, task, respond: self._manage(
             session, function, lun, task, respond
         )
@@ -193,6 +200,17 @@ class TargetNode:
 
     # --- sessions
 
+    def _queues(self) -> list[TaskQueue]:
+        return [unit.queue for unit in self.device.units.values() if unit.queue is not None]
+
+    def _settle(self) -> None:
+        """Wait for what earlier sessions began: who logs in may take it that nothing of them lands any more."""
+        try:
+            with all_held(self._queues()):
+                pass
+        except StoreError as error:
+            raise LoginRejected(f"an earlier write may still land: {error}", status=_TARGET_ERROR) from None
+
     def _new_tsih(self) -> int:
         used = {session.tsih for session in self.sessions.values()}
         while True:
@@ -203,16 +221,23 @@ class TargetNode:
     def _end_session(self, session: Session) -> None:
         if self.sessions.get(session.nexus.key) is session:
             del self.sessions[session.nexus.key]
+        self.filters.detach(session.nexus)
         self.device.detach(session.nexus)
 
-    def _runner(self, session: Session) -> Callable[[TargetTask], None]:
+    def _runner(self, session: Session, complete: Complete) -> Callable[[TargetTask], None]:
         """The function that runs the commands of a session. Everything it needs is at hand: it runs once per I/O."""
-        nexus, complete = session.nexus, session.connection.complete
+        nexus = session.nexus
         unit_of, execute_elsewhere = self.device.by_lun.get, self.device.execute
+
+        def answer(task: TargetTask, response: Response) -> None:
+            complete(task, response.status, response.data, response.sense, response.length)
 
         def run(task: TargetTask) -> None:
             unit = unit_of(task.lun)
             if unit is not None:
+                if unit.queue is not None:
+                    unit.queue.submit(nexus, task, lambda response: answer(task, response))
+                    return
                 status, sense, data, length = unit.execute(nexus, task.cdb, task.data)
             else:
                 status, sense, data, length = execute_elsewhere(nexus, task.lun, task.cdb, task.data)
@@ -225,7 +250,17 @@ class TargetNode:
     def _manage(
         self, session: Session, function: int, lun: bytes, _task: TargetTask | None, respond: Callable[[int], None]
     ) -> None:
-        """Run a task management function. Commands run at once, so only those whose data are still coming can end."""
+        """Run a task management function, with nothing in flight: what it ends has ended when it is answered.
+
+        Commands run at once, so only those can end whose data are still coming, or that wait in a queue.
+        """
+        try:
+            with all_held(self._queues()):
+                self._do_manage(session, function, lun, respond)
+        except StoreError:
+            respond(TaskResponse.REJECTED)
+
+    def _do_manage(self, session: Session, function: int, lun: bytes, respond: Callable[[int], None]) -> None:
         if function == TaskFunction.ABORT_TASK:
             respond(TaskResponse.FUNCTION_COMPLETE)
         elif function in _LUN_FUNCTIONS:
@@ -248,8 +283,9 @@ class TargetNode:
         elif function == TaskFunction.TARGET_COLD_RESET:
             for unit in self.device.units.values():
                 unit.reset()
-            for other in list(self.sessions.values()):  # the asker too: it learns of it by the end of its connection
-                other.connection.close("target cold reset")
+            respond(TaskResponse.FUNCTION_COMPLETE)
+            for other in list(self.sessions.values()):  # the asker too, once it has its answer
+                other.connection.finish("target cold reset")
         else:
             respond(TaskResponse.NOT_SUPPORTED)
 

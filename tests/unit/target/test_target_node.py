@@ -366,10 +366,10 @@ def test_abort_of_one_task() -> None:
 def test_cold_reset_ends_every_session() -> None:
     node = make()
     peer, other = Peer(node).settled(), Peer(node, isid=2).settled()
-    assert peer.manage(TaskFunction.TARGET_COLD_RESET) is None
+    assert peer.manage(TaskFunction.TARGET_COLD_RESET) == TaskResponse.FUNCTION_COMPLETE
     other.run()
     assert node.sessions == {}
-    assert other.one.state is ConnectionState.ENDED
+    assert peer.other.state is other.other.state is State.CLOSING, "the shell closes once all is sent"
 
 
 def test_preempt_and_abort_ends_the_tasks_of_the_preempted() -> None:

@@ -70,6 +70,7 @@ class TargetConnection:
             node; else None), and `respond`, to be called once with a TaskResponse, at once or later. Tasks of this
             connection that the function ends are dropped when FUNCTION_COMPLETE is given to it; those of other sessions
             are the node's to end, by `abort_tasks` of their connections.
+        on_nop: asked for each ping of the initiator whether it gets its answer; None: it does.
         on_closed: called once with the connection and the cause when a session ends, however that comes.
         wake: called when there is something to send, or an event, and there was nothing before.
     """
@@ -80,6 +81,7 @@ class TargetConnection:
         self.negotiated: SessionParams | None = None
         self.on_command: Callable[[TargetTask], None] = _no_node
         self.on_task_management: Callable[[int, bytes, TargetTask | None, Callable[[int], None]], None] = _no_node
+        self.on_nop: Callable[[], bool] | None = None
         self.on_closed: Callable[[TargetConnection, str], None] | None = None
         self._acceptor = acceptor
         self._login: TargetLogin | None = TargetLogin(params, acceptor, self._open_session)
@@ -137,6 +139,10 @@ class TargetConnection:
 
     # --- input
 
+    def tasks(self) -> list[TargetTask]:
+        """Those commands, as they came."""
+        return list(self._tasks.values())
+
     def receive_buffer(self) -> memoryview:
         """Where the next bytes are to be read into; never empty."""
         return self._receiver.receive_buffer()
@@ -166,6 +172,13 @@ class TargetConnection:
     def close(self, cause: str = "closed by the target") -> None:
         """End the connection at once: no task of it is executed or answered any more, nothing more is sent."""
         self._end(Input.ENDED, cause)
+
+    def finish(self, cause: str) -> None:
+        """End the session as a logout does: what has been answered is sent, and then the connection closed."""
+        if self.state is State.FULL_FEATURE:
+            self._end(Input.LOGGED_OUT, cause)
+        else:
+            self.close(cause)
 
     # --- output
 
@@ -319,6 +332,10 @@ class TargetConnection:
         if ended and status is None and was_shut:  # no answer tells that commands are welcome again
             self._put(pdu.nop_in(NO_LUN, NO_TAG, NO_TAG, *self._numbers(use=False)))
         return len(ended)
+
+    def spoil_digest(self, *, header: bool = False, data: bool = False) -> None:
+        """Send the next PDU with a wrong header or data digest, if that digest was agreed on; neither: take it back."""
+        self._sender.spoil_header, self._sender.spoil_data = header, data
 
     def request_logout(self, within_s: int) -> None:
         """Ask the initiator to log out, in so many seconds (async event 1, §11.9.1)."""
@@ -652,6 +669,8 @@ class TargetConnection:
     def _on_nop_out(self, header: RequestHeader, data: memoryview) -> None:
         if header.itt == NO_TAG:
             return  # the answer to our ping, or only an acknowledgement
+        if self.on_nop is not None and not self.on_nop():
+            return
         echo = bytes(data[: self._segment_max])
         self._send_answer(pdu.nop_in(NO_LUN, header.itt, NO_TAG, *self._numbers(), len(echo)), echo)
 
