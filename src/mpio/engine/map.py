@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 
 from mpio.engine.damping import Damping
-from mpio.engine.fencing import Action, Fence
+from mpio.engine.fencing import Action, Drop, Fence, FencePlan, plan_fence
 from mpio.engine.identity import identity_mismatch, identity_text, nexus_mismatch
 from mpio.engine.path import Path, PathInput, PathState
 from mpio.engine.queueing import NoPath, NoPathRetry
@@ -44,7 +44,7 @@ from mpio.proto.scsi import cdb
 from mpio.proto.scsi.sense import INVALID_OPCODE
 from mpio.units import seconds
 
-__all__ = ["Action", "Fence", "MapStatus", "MultipathMap", "Request", "TaskTransport"]
+__all__ = ["Action", "Drop", "Fence", "MapStatus", "MultipathMap", "Request", "TaskTransport"]
 
 TRANSFER_BYTES_MAX = 1 << 20
 """Largest command unless `max_sectors_kb` or the LU says less: as Linux' 1280 KiB for SCSI disks, it keeps one request
@@ -109,6 +109,7 @@ class MultipathMap:
         self._waiting: deque[Request] = deque()
         self._queued_bytes = 0  # of all requests that are not in flight, wherever they wait
         self._ended: deque[tuple[Task, Path | None]] = deque()
+        self._drops: deque[Drop] = deque()
         self._pumping = False
         self._deadline: int | None = None
         self._deadline_known = False
@@ -130,12 +131,14 @@ class MultipathMap:
         self.regroup("path added", now)
 
     def path_up(
-        self, path_id: int, identity: PathIdentity, transport: TaskTransport, lun: bytes, now: int,
+        self, path_id: int, identity: PathIdentity, transport: TaskTransport, lun: bytes, now: int, *,
+        registered: bool = False,
     ) -> None:
         """The path has logged in, with the same ISID as ever, and its LU has said who it is.
 
         The first path fixes the identity of the map. A login to the same portal group as before proves that no
-        write of the path's earlier session can land any more; writes in doubt are sent again.
+        write of the path's earlier session can land any more; writes in doubt are sent again. `registered`: the
+        shell has registered this path's own reservation key with the LU.
 
         Raises:
             IdentityMismatch: it is another LU, or the LU's size or block size has changed, or writes in doubt
@@ -157,6 +160,7 @@ class MultipathMap:
         self._limit(identity)
         path.identity = identity
         path.lun = lun
+        path.registered = registered
         path.epoch += 1
         path.submit = transport.submit
         path.recovery_at = None
@@ -562,6 +566,12 @@ class MultipathMap:
         """Why the identity is not the map's, or None if it is (or if the map has none yet)."""
         return identity_mismatch(self.identity, identity, is_only_path=len(self.paths) == 1)
 
+    def expel(self, path: Path, mismatch: str, now: int) -> None:
+        """The path's session leads elsewhere: use it no more, and have it ended."""
+        self.end_session(path, mismatch, now)
+        self._drops.append(Drop(path.path_id, mismatch))
+        self._stir()
+
     def refuse(self, path: Path, mismatch: str, identity: PathIdentity, now: int) -> None:
         """Journal that a path leads elsewhere."""
         own = self.identity
@@ -633,6 +643,8 @@ class MultipathMap:
 
     def next_action(self) -> Action | None:
         """The next thing that the shell has to do, or None."""
+        if self._drops:
+            return self._drops.popleft()
         fences = self._recovery.fences
         while fences:
             fence = fences.popleft()
@@ -658,6 +670,11 @@ class MultipathMap:
         source = self._source if path is None else f"{self._source}/path:{path.path_id}"
         self._journal.record(now, source, kind, **fields)
 
+    def fence_plan(self, path: Path) -> FencePlan:
+        """How the path's nexus could be fenced, given all that the target has said of its paths so far."""
+        return plan_fence(
+            self._recovery.methods, path, [peer for peer in self.paths.values() if peer is not path])
+
     def status(self, now: int) -> MapStatus:
         """The map, its groups and its paths, now."""
         paths = self.paths.values()
@@ -679,6 +696,9 @@ class MultipathMap:
             failed=self._failed,
             outcome_unknown=self._unknown,
             groups=self._roster.status(),
-            paths=tuple(describe(path) for path in paths),
+            paths=tuple(describe(path, self.fence_plan(path)) for path in paths),
             counters=add_up(path.counters for path in paths),
+            fence=self.settings.fence,
+            fences=dict(self._recovery.fenced),
+            fences_failed=self._recovery.fences_failed,
         )

@@ -137,6 +137,7 @@ class Path:
         state, since_ns, cause: the state, since when, and why.
         submit: sends a task; None while there is no session.
         lun, identity: of the last login. epoch: how many logins there were.
+        registered: whether that login has registered a reservation key with the LU.
         in_flight, in_flight_bytes, depth: requests' commands on the path, and how many may be.
         check, ranking, sample, proof: tasks of the map's own that are out. check_at: when the next check is due.
         held: what was on the path when it was BLOCKED, in order. doubts: writes that wait for a fence.
@@ -148,7 +149,7 @@ class Path:
         "alua_state", "cause", "check", "check_at", "check_deadline", "check_interval", "check_retries", "counters",
         "damping", "depth", "doubts", "doubts_until", "epoch", "fence_at", "fence_cause", "fencing", "held", "identity",
         "in_flight", "in_flight_bytes", "lun", "name", "order", "path_id", "priority", "proof", "ranking",
-        "recovery_at", "sample", "since_ns", "state", "submit",
+        "recovery_at", "registered", "sample", "since_ns", "state", "submit",
     )
 
     def __init__(self, path_id: int, name: str, order: int, *, depth: int, damping: Damping, now: int) -> None:
@@ -162,6 +163,7 @@ class Path:
         self.lun = b""
         self.identity: PathIdentity | None = None
         self.epoch = 0
+        self.registered = False
         self.priority = 1
         self.alua_state: AluaState | None = None
         self.in_flight = 0

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Protocol
 
-from mpio.engine.fencing import Fence, fence_methods
+from mpio.engine.fencing import Fence, fence_methods, plan_fence
 from mpio.engine.path import Path, PathInput, PathState
 from mpio.engine.queueing import NoPathRetry
 from mpio.engine.request import Operation, Request, Trouble
@@ -59,12 +59,16 @@ class Recovery:
     """Of one map. Holds the requests that pause; those in doubt hang at their paths.
 
     Attributes:
-        fences: fences to be asked for, in order.
+        fences: fences to be asked for, in order. methods: that the settings allow.
+        fenced: how many nexuses with writes in doubt were fenced, by method; `relogin` is the path's own return.
+        fences_failed: fences that were asked for in vain.
     """
 
     def __init__(self, settings: Settings, host: Host, no_path_retry: NoPathRetry) -> None:
         self._host = host
-        self._methods = fence_methods(settings)
+        self.methods = fence_methods(settings)
+        self.fenced = {"relogin": 0, **dict.fromkeys(self.methods, 0)}
+        self.fences_failed = 0
         self._no_path_retry = no_path_retry
         self._max_retries = settings.max_retries
         self._polling_ns = seconds(settings.polling_interval)
@@ -186,7 +190,7 @@ class Recovery:
     def abandon(self, path: Path, now: int) -> None:
         """The path has FAILED: what was on it goes elsewhere, as far as it may; a write in doubt only after a fence."""
         held, path.held = path.held, []
-        if self._methods:
+        if self.methods:
             path.doubts += filter(_is_in_doubt, held)
             held = [request for request in held if not _is_in_doubt(request)]
         self._reroute(path, held, path.cause, now)
@@ -195,6 +199,7 @@ class Recovery:
     def returned(self, path: Path, now: int) -> None:
         """The path's nexus has logged in again: the target has ended all that its old session had (RFC 7143 §6.3.5)."""
         if path.doubts or any(map(_is_in_doubt, path.held)):
+            self.fenced["relogin"] += 1
             self._host.record(path, Kind.FENCE_COMPLETED, now, method="relogin", by=path.name)
         requests = path.doubts + path.held
         path.doubts, path.held = [], []
@@ -221,26 +226,35 @@ class Recovery:
         if not peers:
             return  # asked again once a path is up; until then no_path_retry rules
         peers.sort(key=lambda peer: (peer.state is not PathState.UP, -peer.priority, peer.order))
+        plan = plan_fence(self.methods, path, peers)
+        if not plan.methods:
+            self._wait_for_fence(path, plan.why_not, now)
+            return
         path.fencing = path.epoch
         path.fence_at = None
-        self.fences.append(Fence(path.path_id, self._methods, tuple(peer.path_id for peer in peers)))
+        self.fences.append(Fence(path.path_id, plan.methods, tuple(peer.path_id for peer in peers)))
 
     def fence_done(self, path: Path, method: str, now: int) -> None:
         """The fence that was asked for is done. Stale if the path has logged in since: then it proves nothing."""
         if self._take_answer(path, now):
             requests, path.doubts = path.doubts, []
             path.fence_at = path.doubts_until = None
+            self.fenced[method] = self.fenced.get(method, 0) + 1
             self._reroute(path, requests, f"fenced by {method}", now)
 
     def fence_failed(self, path: Path, cause: str, now: int) -> None:
         """No method worked: again in a polling interval, for as long as `no_path_retry` lets a request wait."""
         if self._take_answer(path, now) and path.doubts:
-            patience_ns = self._no_path_retry.patience_ns
-            path.fence_at = now + self._polling_ns
-            path.fence_cause = cause
-            if patience_ns is not None and path.doubts_until is None:
-                path.doubts_until = now + patience_ns
+            self.fences_failed += 1
+            self._wait_for_fence(path, cause, now)
             self.check_deadlines(path, now)
+
+    def _wait_for_fence(self, path: Path, cause: str, now: int) -> None:
+        patience_ns = self._no_path_retry.patience_ns
+        path.fence_at = now + self._polling_ns
+        path.fence_cause = cause
+        if patience_ns is not None and path.doubts_until is None:
+            path.doubts_until = now + patience_ns
 
     def _take_answer(self, path: Path, now: int) -> bool:
         if path.fencing is None:

@@ -1,8 +1,9 @@
 """What a map tells about itself: frozen snapshots, for people, JSON and tests."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from mpio.engine.fencing import FencePlan
 from mpio.engine.path import Counters, Path
 
 
@@ -18,6 +19,8 @@ class PathStatus:
         in_doubt: writes that wait for a fence. fencing: whether one is under way.
         held_until_ns: until when damping holds the path, or None.
         counters: reads, writes, flushes, discards, read_bytes, write_bytes, errors, retries, rerouted.
+        fence_methods: by which its nexus could be fenced if it were lost, in the order to try.
+        fence_obstacles: for the other methods that the settings allow, why they can't be used.
     """
 
     path_id: int
@@ -35,6 +38,8 @@ class PathStatus:
     fencing: bool
     held_until_ns: int | None
     counters: dict[str, int]
+    fence_methods: tuple[str, ...] = ()
+    fence_obstacles: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,8 @@ class MapStatus:
             against `queue_bytes_max`. in_doubt: writes that wait for a fence.
         failed, outcome_unknown: requests that ended so since the map was made.
         counters: sums over the paths.
+        fence: the setting. fences: how many nexuses with writes in doubt were fenced, by method; `relogin` is the
+            return of the path itself. fences_failed: how many fences were tried in vain.
     """
 
     name: str
@@ -77,9 +84,12 @@ class MapStatus:
     groups: tuple[GroupStatus, ...]
     paths: tuple[PathStatus, ...]
     counters: dict[str, int]
+    fence: str = "auto"
+    fences: dict[str, int] = field(default_factory=dict)
+    fences_failed: int = 0
 
 
-def describe(path: Path) -> PathStatus:
+def describe(path: Path, plan: FencePlan) -> PathStatus:
     """A snapshot of a path."""
     return PathStatus(
         path_id=path.path_id, name=path.name, state=path.state.value, cause=path.cause, since_ns=path.since_ns,
@@ -87,6 +97,7 @@ def describe(path: Path) -> PathStatus:
         connected=path.connected, in_flight=path.in_flight, in_flight_bytes=path.in_flight_bytes,
         waiting=len(path.held), in_doubt=len(path.doubts), fencing=path.fencing is not None,
         held_until_ns=path.damping.until_ns, counters=path.counters.as_dict(),
+        fence_methods=plan.methods, fence_obstacles=dict(plan.obstacles),
     )
 
 

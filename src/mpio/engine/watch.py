@@ -41,6 +41,9 @@ class Host(Protocol):
     def end_session(self, path: Path, cause: str, now: int) -> None:
         """Take the path's session for lost."""
 
+    def expel(self, path: Path, mismatch: str, now: int) -> None:
+        """The path's session leads elsewhere: use it no more, and have it ended."""
+
     def task_ended(self, task: Task) -> None:
         """Take a task of the watch back, to be given to `ended` at once."""
 
@@ -276,7 +279,7 @@ class Watch:
         mismatch = self._host.mismatch(identity)
         if mismatch is not None:
             self._host.refuse(path, mismatch, identity, now)
-            self._host.end_session(path, mismatch, now)
+            self._host.expel(path, mismatch, now)
             return
         path.proof = None
         path.identity = identity

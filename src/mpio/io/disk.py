@@ -21,6 +21,7 @@ from typing import Self
 from mpio.engine.map import Fence, MapStatus, MultipathMap, Request
 from mpio.errors import ConnectionLost, IdentityMismatch, InputError, LoginRejected, TargetError
 from mpio.events import Event, Journal
+from mpio.io.exclusion import Exclusion
 from mpio.io.net import SYSTEM, Network
 from mpio.io.path import PathContext, PathRunner
 from mpio.model.address import TargetAddress
@@ -63,6 +64,7 @@ class Disk:
         self._rng = rng
         self._network = network
         self._runners: list[PathRunner] = []
+        self._exclusion: Exclusion | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
@@ -83,7 +85,9 @@ class Disk:
         await self.close()
 
     async def _open(self) -> None:
-        context = PathContext(self.map, self.settings, self.journal, self._tick, self._rng, self._pump, self._network)
+        self._exclusion = Exclusion(self.settings, self._rng)
+        context = PathContext(
+            self.map, self.settings, self.journal, self._tick, self._rng, self._pump, self._exclusion, self._network)
         isid_head = bytes((0x80, *self._rng.randbytes(3)))  # random format, RFC 7143 §11.12.5
         for path_id, address in enumerate(self.addresses, start=1):
             isid = isid_head + path_id.to_bytes(2, "big")
@@ -116,6 +120,8 @@ class Disk:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         self._tasks.clear()
+        if self._exclusion is not None:
+            self._exclusion.close()
         await asyncio.gather(*(runner.stop() for runner in self._runners))
         self.map.close(self.clock())
         if self._timer is not None:
@@ -210,8 +216,11 @@ class Disk:
         if deadline is not None and deadline <= self.map.now:
             self.map.handle_timer(self.map.now)
         while (action := self.map.next_action()) is not None:
-            assert isinstance(action, Fence)
-            self._runners[action.path_id - 1].request_fence(action)
+            runner = self._runners[action.path_id - 1]
+            if isinstance(action, Fence):
+                runner.request_fence(action)
+            else:
+                runner.drop(action.cause)
         self._arm()
 
     def _arm(self) -> None:

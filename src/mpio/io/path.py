@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from mpio.engine.map import Fence, MultipathMap
-from mpio.errors import ConnectionLost, IdentityMismatch, LoginRejected, MpioError, NexusError
+from mpio.errors import ConnectionLost, IdentityMismatch, LoginRejected, MpioError, NexusError, TargetError
 from mpio.events import Journal, Kind
+from mpio.io.exclusion import Exclusion
 from mpio.io.net import SYSTEM, Network
 from mpio.io.session import Route, Session, open_session
 from mpio.model.address import TargetAddress
@@ -20,7 +21,6 @@ from mpio.model.identity import PathIdentity
 from mpio.model.settings import Settings
 from mpio.model.task import lun_bytes
 from mpio.proto.iscsi import LoginParams
-from mpio.proto.scsi import cdb, reservation
 from mpio.proto.scsi.probe import probe
 
 BACKOFF_FACTOR = 1.5
@@ -38,6 +38,7 @@ class PathContext:
     rng: random.Random
     pump: Callable[[], None]
     """Carries out the map's actions and arms its timer."""
+    exclusion: Exclusion
     network: Network = SYSTEM
 
 
@@ -69,6 +70,7 @@ class PathRunner:
         self._fenced_in_vain = False  # since the path was up
         self._interrupt = asyncio.Event()
         self._attempts = 0
+        self._registered = False  # our reservation key, at the last login
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -79,6 +81,7 @@ class PathRunner:
                     continue
                 session = await self._connect()
                 if session is not None:
+                    await self._let_in()
                     await asyncio.shield(session.lost)  # cancelling us must not look like the end of the session
                     self.session = None
                 await self._pause()
@@ -97,11 +100,20 @@ class PathRunner:
         if self._attempt is not None and not self._fenced_in_vain:
             self._attempt.cancel()
 
+    def drop(self, cause: str) -> None:
+        """End the session now: what is behind it is not the map's LU any more."""
+        if self.session is not None:
+            self.session.close(cause)
+
     async def stop(self) -> None:
         """Log out, in good order if possible."""
         session, self.session = self.session, None
         if session is not None:
             session.on_lost = None
+            if self._registered:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._context.settings.logout_timeout):
+                        await self._context.exclusion.unregister(self.path_id, session, self._lun)
             await session.logout()
 
     # --- connect
@@ -144,8 +156,7 @@ class PathRunner:
         session = await self._open(self._route)
         try:
             identity = await self._probe(session)
-            if context.settings.reservation_key is not None:
-                await self._register_key(session, self._key)
+            self._registered = await self._register_key(session)
             session.on_lost = self._on_lost
             self._record(
                 Kind.LOGIN_COMPLETED,
@@ -153,7 +164,8 @@ class PathRunner:
                 tsih=session.negotiated.tsih,
                 tpgt=identity.tpgt,
             )
-            context.map.path_up(self.path_id, identity, session.connection, self._lun, context.clock())
+            context.map.path_up(
+                self.path_id, identity, session.connection, self._lun, context.clock(), registered=self._registered)
         except IdentityMismatch:
             session.on_lost = None
             await session.logout()
@@ -227,7 +239,7 @@ class PathRunner:
                 try:
                     async with asyncio.timeout(context.settings.fence_timeout):
                         session = await self._fence_by(method, peer)
-                except (NexusError, TimeoutError) as error:
+                except (NexusError, TargetError, TimeoutError) as error:
                     cause = str(error) or f"no answer within {context.settings.fence_timeout:g} s"
                     causes.append(f"{method} by {peer.name}: {cause}")
                     self._record(Kind.FENCE_FAILED, method=method, cause=cause)
@@ -252,11 +264,9 @@ class PathRunner:
         if method == "reinstate":
             return await self._reinstate(peer)
         if method == "preempt":
-            parameters = reservation.parameters(key=peer._key, service_action_key=self._key)  # noqa: SLF001
-            reply = await session.command(peer._lun, cdb.persistent_reserve_out(5), data_out=parameters)  # noqa: SLF001
-            if reply.status != 0:
-                raise ConnectionLost(f"PREEMPT AND ABORT ended with status {reply.status:#04x}")
+            await self._context.exclusion.exclude(self.path_id, peer.path_id, session, peer._lun)  # noqa: SLF001
             return None
+        await self._context.exclusion.shut_out(self.path_id, peer.path_id, session, peer._lun)  # noqa: SLF001
         if not await session.reset_lun(peer._lun):  # noqa: SLF001
             raise ConnectionLost("the target refused LOGICAL UNIT RESET")
         return None
@@ -271,16 +281,26 @@ class PathRunner:
             raise ConnectionLost("the login ended in another target portal group")
         return session
 
-    @property
-    def _key(self) -> int:
-        """This path's own registration key: PREEMPT must be able to name one path alone."""
-        return ((self._context.settings.reservation_key or 0) + self.path_id) & (2**64 - 1)
+    async def _let_in(self) -> None:
+        """If our old nexus was excluded, that is over."""
+        context = self._context
+        if self._registered:
+            sessions = {peer.path_id: (peer.session, peer._lun)  # noqa: SLF001
+                        for peer in self.peers.values() if peer.session is not None}
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(context.settings.fence_timeout):
+                    await context.exclusion.let_in(self.path_id, sessions)
 
-    async def _register_key(self, session: Session, key: int) -> None:
-        parameters = reservation.parameters(key=0, service_action_key=key)
-        reply = await session.command(self._lun, cdb.persistent_reserve_out(6), data_out=parameters)
-        if reply.status != 0:
-            raise ConnectionLost(f"the target refused to register reservation_key (status {reply.status:#04x})")
+    async def _register_key(self, session: Session) -> bool:
+        """Whether our key is registered now; no error where the target has none and another fence will do."""
+        context = self._context
+        if not context.exclusion.used:
+            return False
+        registered = await context.exclusion.register(self.path_id, session, self._lun)
+        if not registered and context.settings.fence != "auto":
+            raise ConnectionLost(
+                f"fence {context.settings.fence} needs persistent reservations, which the target does not have")
+        return registered
 
     def _record(self, kind: Kind, **fields: str | int | None) -> None:
         self._context.journal.record(self._context.clock(), self.name, kind, **fields)

@@ -273,7 +273,7 @@ def test_early_release_forgets() -> None:
 @pytest.mark.parametrize(("changes", "expected"), [
     ({}, ("reinstate",)),
     ({"reservation_key": 0}, ("reinstate", "preempt")),
-    ({"exclusive": True}, ("reinstate", "lun_reset")),
+    ({"exclusive": True}, ("reinstate", "preempt", "lun_reset")),
     ({"reservation_key": 7, "exclusive": True}, ("reinstate", "preempt", "lun_reset")),
     ({"fence": "none", "exclusive": True}, ()),
     ({"fence": "reinstate", "exclusive": True}, ("reinstate",)),

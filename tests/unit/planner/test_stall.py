@@ -80,7 +80,7 @@ def test_a_session_that_is_waited_for_for_ever_has_no_bound() -> None:
 
 def test_each_further_fence_method_may_have_to_be_tried() -> None:
     worst = [stall_bound(settings).worst_ns for settings in (
-        FAST, FAST.replace(exclusive=True), FAST.replace(exclusive=True, reservation_key=1))]
+        FAST, FAST.replace(reservation_key=1), FAST.replace(exclusive=True))]
     assert worst == [s(1.1), s(1.35), s(1.6)]
     assert stall_bound(FAST, fence_ns=s(0.01)).worst_ns == s(0.86)
 
