@@ -192,9 +192,10 @@ class _Drill:
             for wire, address in zip(fabric.portals, self._addresses, strict=False):
                 error.args = (str(error).replace(str(wire), str(address.portal)),)
             raise
-        self._steps = Steps(scenario, fabric, self._target, self._watch, self._journal, self._clock)
+        self._steps = Steps(scenario, fabric, self._target, self._watch, self._journal, self._clock,
+                            self._world.before_fault)
         stack.push_async_callback(self._steps.heal_all)  # before the disk is closed, so that it can log out
-        self._sampler = Sampler(self._disk, self._sample)
+        self._sampler = Sampler(self._disk, self._sample, self._world.sample_interval_ns)
         stack.push_async_callback(self._sampler.stop)
         self._sampler.start()
         self._workload = self._make_workload(self._disk)
@@ -226,7 +227,8 @@ class _Drill:
             scenario = dataclasses.replace(scenario, workload=spec)
         check_region(scenario, disk.size_bytes, disk.block_size,
                      lambda key, message: InputError(f"[workload] {key}", message))
-        return Workload(disk, spec, self._rng("workload"), self._directory.history, read_only=self._read_only)
+        return Workload(disk, spec, self._rng("workload"), self._directory.history, read_only=self._read_only,
+                        rate=self._world.rate(spec))
 
     def _rng(self, purpose: str) -> random.Random:
         """An independent stream for each purpose, so that more chance in one does not change the other."""

@@ -8,14 +8,14 @@ from typing import Any
 from mpio.drill.world import DrillDisk
 from mpio.units import NS_PER_S
 
-INTERVAL_NS = NS_PER_S // 10
 SAMPLES_MAX = 36_000  # an hour; later ones are left out
 
 
 class Sampler:
-    """Samples a disk from `start` to `stop`; `after` is called after each look."""
+    """Samples a disk every `interval_ns` from `start` to `stop`; `after` is called after each look."""
 
-    def __init__(self, disk: DrillDisk, after: Callable[[], None]) -> None:
+    def __init__(self, disk: DrillDisk, after: Callable[[], None], interval_ns: int) -> None:
+        self._interval_ns = interval_ns
         self._disk = disk
         self._after = after
         self._start_ns = 0
@@ -40,7 +40,7 @@ class Sampler:
 
     async def _run(self) -> None:
         for number in range(1, SAMPLES_MAX + 1):
-            due_ns = self._start_ns + number * INTERVAL_NS
+            due_ns = self._start_ns + number * self._interval_ns
             await asyncio.sleep(max(0, due_ns - self._disk.clock()) / NS_PER_S)
             self._look()
             self._after()
@@ -57,7 +57,7 @@ class Sampler:
         """One object a path, as metrics.json has them."""
         return [
             {"path": path.path_id, "name": path.name, "state": path.state, **path.counters,
-             "throughput": {"start_ns": self._start_ns, "interval_ns": INTERVAL_NS,
+             "throughput": {"start_ns": self._start_ns, "interval_ns": self._interval_ns,
                             "bytes": self._bytes.get(path.path_id, [])}}
             for path in self._status.paths
         ]

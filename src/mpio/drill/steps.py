@@ -1,7 +1,7 @@
 """Carrying out a scenario's steps: faults are injected, healed, and told to the journal."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from mpio.drill.fabric import FAULTS, Fabric, Fault
 from mpio.drill.scenario import EVENT_FAULTS, Expectation, Scenario, Step
@@ -20,16 +20,18 @@ class Steps:
         scenario: whose steps.
         fabric: the wires of the paths. target: the process behind them, None for somebody else's target.
         watch: over `journal`, where everything is told.
+        before_fault: awaited right before a fault.
     """
 
     def __init__(self, scenario: Scenario, fabric: Fabric, target: DrillTarget | None, watch: Watch, journal: Journal,
-                 clock: Callable[[], int]) -> None:
+                 clock: Callable[[], int], before_fault: Callable[[], Awaitable[None]]) -> None:
         self._scenario = scenario
         self._fabric = fabric
         self._target = target
         self._watch = watch
         self._journal = journal
         self._clock = clock
+        self._before_fault = before_fault
         self._active: dict[int, str] = {}  # faults in force, by path
         self._since: dict[int, int] = {}  # when the latest fault of a path was injected
         self._expectations: dict[int, str] = {}  # what the latest fault of a path is to do
@@ -89,6 +91,7 @@ class Steps:
     async def _inject(self, paths: Sequence[int], fault: Fault, expect: Expectation | None) -> None:
         """Put a fault on paths, all at once. The cut counts from before the order was given."""
         expected = expect or ("failover" if FAULTS[fault.kind].loses_paths else "ride-through")
+        await self._before_fault()
         t_ns = self._clock()
         self._since |= dict.fromkeys(paths, t_ns)
         for path in paths:
@@ -109,6 +112,8 @@ class Steps:
     async def _signal_target(self, action: str, paths: Sequence[int], expect: Expectation | None) -> None:
         """Stop, continue, kill or restart the target: for every path a fault, or its end."""
         assert self._target is not None
+        if action in ("STOP", "KILL"):
+            await self._before_fault()
         t_ns = self._clock()
         if action in ("STOP", "KILL"):
             self._since |= dict.fromkeys(paths, t_ns)

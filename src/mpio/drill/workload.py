@@ -70,6 +70,7 @@ class Workload:
         record: Callable[[IoRecord], None],
         *,
         read_only: bool = False,
+        rate: Callable[[], float] | None = None,
     ) -> None:
         self.disk = disk
         self.spec = spec
@@ -79,6 +80,7 @@ class Workload:
         self.first_errors: list[str] = []
         self.bytes_done = 0
         self._rng = rng
+        self._rate = rate or (lambda: spec.rate)
         self._record = record
         self._block_size = disk.block_size
         self._first_lba = spec.offset // disk.block_size
@@ -211,10 +213,11 @@ class Workload:
 
     async def _pace(self) -> None:
         """Wait for the next slot of the common rate. Slots that a stall has missed are not made up for."""
-        if self.spec.rate <= 0:
+        rate = self._rate()
+        if rate <= 0:
             return
         now = self.disk.clock()
-        self._slot_ns = max(now, self._slot_ns + round(NS_PER_S / self.spec.rate))
+        self._slot_ns = max(now, self._slot_ns + round(NS_PER_S / rate))
         if self._slot_ns - now >= _PACE_MIN_NS:
             await asyncio.sleep((self._slot_ns - now) / NS_PER_S)
 

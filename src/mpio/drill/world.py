@@ -12,7 +12,7 @@ from mpio.drill.fabric import Fabric
 from mpio.drill.namespace_fabric import NamespaceFabric
 from mpio.drill.relay_fabric import RelayFabric
 from mpio.drill.rundir import RunDirectory, RunRecord
-from mpio.drill.scenario import Cuts, TargetSpec
+from mpio.drill.scenario import Cuts, TargetSpec, WorkloadSpec
 from mpio.drill.target_process import TargetProcess
 from mpio.drill.tgtd_process import TgtdProcess
 from mpio.drill.workload import WorkDisk
@@ -21,6 +21,7 @@ from mpio.events import Journal
 from mpio.io.disk import open_map
 from mpio.model.address import Portal, TargetAddress
 from mpio.model.settings import Settings
+from mpio.units import NS_PER_S
 
 
 class DrillDisk(WorkDisk, Protocol):
@@ -46,10 +47,22 @@ class DrillTarget(Protocol):
 
 
 class World:
-    """The real one: child processes, sockets, and the monotonic clock."""
+    """The real one: child processes, sockets, and the monotonic clock.
+
+    Attributes:
+        clock: in ns. sample_interval_ns: how often throughput is sampled.
+    """
 
     def __init__(self) -> None:
         self.clock: Callable[[], int] = time.monotonic_ns
+        self.sample_interval_ns = NS_PER_S // 10
+
+    def rate(self, spec: WorkloadSpec) -> Callable[[], float]:
+        """I/Os a second that the workload is to do at the moment; 0: as fast as it goes."""
+        return lambda: spec.rate
+
+    async def before_fault(self) -> None:
+        """Right before a fault."""
 
     def wall_clock(self) -> float:
         """Seconds since 1970."""

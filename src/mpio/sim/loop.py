@@ -10,6 +10,7 @@ sockets) is refused by name. Files are virtual ones (`VirtualFile`); their readi
 A `Node` is a process of the simulation. Callbacks that were set up inside of one belong to it: while it is paused
 they wait, and the delays that it asks for pass by its own clock.
 """
+# ruff: noqa: SLF001 - an event loop has to use the private parts of asyncio's handles
 
 import asyncio
 import contextvars
@@ -34,6 +35,9 @@ _PPM = 1_000_000
 _FIRST_FILE = 1 << 20  # far above what a process gets from the kernel, so that none is taken for a real one
 _CANCELLED_MIN = 256
 
+_Handle = Any
+"""asyncio.Handle or TimerHandle, whose private parts an event loop has to use."""
+
 _NODE: contextvars.ContextVar["Node | None"] = contextvars.ContextVar("node", default=None)
 
 
@@ -43,6 +47,17 @@ class SimulationError(Exception):
 
 class RealWorldRefused(SimulationError, NotImplementedError):
     """Something real was asked for, which no seed could repeat."""
+
+
+class _Event:
+    """A timer of the simulation itself."""
+
+    __slots__ = ("args", "callback")
+    _cancelled = False
+
+    def __init__(self, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+        self.callback = callback
+        self.args = args
 
 
 class VirtualFile:
@@ -140,7 +155,7 @@ class Node:
         self.paused = False
         self._loop = loop
         self._rate = _PPM + clock_ppm
-        self._backlog: deque[asyncio.Handle] = deque()
+        self._backlog: deque[_Handle] = deque()
         self._context = contextvars.copy_context()
         self._context.run(_NODE.set, self)
         if clock_ppm:
@@ -176,7 +191,7 @@ class Node:
         self._backlog.clear()
         self.resume()
 
-    def put_off(self, handle: asyncio.Handle) -> None:
+    def put_off(self, handle: _Handle) -> None:
         """Keep a callback until it goes on."""
         self._backlog.append(handle)
 
@@ -208,6 +223,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         paused_nodes, clocks_differ, task_numbers: for nodes and tasks.
     """
 
+    _stopping: bool
+
     def __init__(self, *, tie_seed: int | None = None, steps_max: int = STEPS_MAX) -> None:
         super().__init__()
         self.now_ns = 0
@@ -216,11 +233,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.clocks_differ = False
         self.task_numbers = itertools.count()
         self._steps_max = steps_max
-        self._timers: list[tuple[int, float, int, asyncio.TimerHandle]] = []
+        self._timers: list[tuple[int, float, int, _Handle | _Event]] = []
         self._timer_count = 0
         self._cancelled = 0
         self._ties = None if tie_seed is None else random.Random(tie_seed)
-        self._ready: deque[asyncio.Handle] = deque()  # the name is BaseEventLoop's, as are _stopping and _run_once
+        self._ready: deque[_Handle] = deque()  # BaseEventLoop's, as are _stopping and _run_once
         self._files: dict[int, VirtualFile] = {}
         self._file_numbers = itertools.count(_FIRST_FILE)
         self._crash: BaseException | None = None
@@ -268,9 +285,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """As `call_later`, with an instant."""
         return self._set_timer(-int(-when * NS_PER_S // 1) - self.now_ns, callback, args, context)
 
-    def call_at_ns(self, when_ns: int, callback: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
-        """Of the simulation itself: exactly then, whichever node asks."""
-        return self._push(when_ns, callback, args, _NOBODY)
+    def call_at_ns(self, when_ns: int, callback: Callable[..., object], *args: Any) -> None:
+        """Of the simulation itself: exactly then, in no node, and never taken back."""
+        self._push(when_ns, _Event(callback, args))
 
     def _set_timer(
         self, delay_ns: int, callback: Callable[..., object], args: tuple[Any, ...],
@@ -280,75 +297,73 @@ class VirtualLoop(asyncio.BaseEventLoop):
             node = _NODE.get() if context is None else context.get(_NODE)
             if node is not None:
                 delay_ns = node.delay_ns(delay_ns)
-        return self._push(self.now_ns + delay_ns, callback, args, context)
+        when_ns = self.now_ns + delay_ns
+        handle: _Handle = asyncio.TimerHandle(when_ns / NS_PER_S, callback, args, self, context)
+        handle._scheduled = True  # so that its cancelling is counted
+        self._push(when_ns, handle)
+        return cast("asyncio.TimerHandle", handle)
 
-    def _push(
-        self, when_ns: int, callback: Callable[..., object], args: tuple[Any, ...],
-        context: contextvars.Context | None,
-    ) -> asyncio.TimerHandle:
-        self._check_closed()  # type: ignore[attr-defined]
-        handle = asyncio.TimerHandle(when_ns / NS_PER_S, callback, args, self, context)
-        handle._scheduled = True  # type: ignore[attr-defined]  # noqa: SLF001 - so that its cancelling is counted
+    def _push(self, when_ns: int, handle: _Handle | _Event) -> None:
         self._timer_count += 1
         tie = 0.0 if self._ties is None else self._ties.random()
         heapq.heappush(self._timers, (when_ns, tie, self._timer_count, handle))
-        return handle
 
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        if handle._scheduled:  # type: ignore[attr-defined]  # noqa: SLF001
+    def _timer_handle_cancelled(self, handle: _Handle) -> None:
+        if handle._scheduled:
             self._cancelled += 1
             if self._cancelled > _CANCELLED_MIN and 2 * self._cancelled > len(self._timers):
-                self._timers = [timer for timer in self._timers if not timer[3].cancelled()]
+                self._timers[:] = [timer for timer in self._timers if not timer[3]._cancelled]
                 heapq.heapify(self._timers)
                 self._cancelled = 0
 
     # --- one turn
 
     def _run_once(self) -> None:
-        ready, timers = self._ready, self._timers
-        if not ready and not self._stopping:  # type: ignore[attr-defined]
-            self._jump()
-            timers = self._timers
-        now = self.now_ns
-        while timers and timers[0][0] <= now:
-            handle = heapq.heappop(timers)[3]
-            if handle.cancelled():
-                self._cancelled -= 1
-            else:
-                handle._scheduled = False  # type: ignore[attr-defined]  # noqa: SLF001
-                ready.append(handle)
-        count = len(ready)
-        self.steps += count
-        if self.steps > self._steps_max:
-            raise SimulationError(f"more than {self._steps_max} callbacks in {now / NS_PER_S:g} simulated seconds")
-        for _ in range(count):
-            entry = ready.popleft()
-            if entry.cancelled():
-                continue
-            if self.paused_nodes:
-                node = entry._context.get(_NODE)  # type: ignore[attr-defined]  # noqa: SLF001
-                if node is not None and node.paused:
-                    node.put_off(entry)
+        """Until somebody stops the loop: what is ready, then the next timer, and so on."""
+        ready = self._ready
+        while True:
+            while ready:
+                handle = ready.popleft()
+                if handle._cancelled:
                     continue
-            entry._run()  # noqa: SLF001
-        if self._crash is not None:
-            raise SimulationError(f"a callback failed: {self._crash!r}") from self._crash
+                if self.paused_nodes:
+                    node = handle._context.get(_NODE)
+                    if node is not None and node.paused:
+                        node.put_off(handle)
+                        continue
+                self.steps += 1
+                handle._run()
+            if self._crash is not None:
+                raise SimulationError(f"a callback failed: {self._crash!r}") from self._crash
+            if self._stopping:
+                return
+            if self.steps > self._steps_max:
+                raise SimulationError(f"more than {self._steps_max} callbacks in {self.time():g} simulated seconds")
+            self._next_timer()
 
-    def _jump(self) -> None:
+    def _next_timer(self) -> None:
         timers = self._timers
-        while timers and timers[0][3].cancelled():
-            heapq.heappop(timers)
-            self._cancelled -= 1
-        if not timers:
-            waiting = [task.get_name() for task in sorted(asyncio.all_tasks(self), key=hash)]
-            raise SimulationError(
-                f"nothing will ever happen again after {self.time():g} s; waiting: {', '.join(waiting) or 'nobody'}")
-        when_ns = timers[0][0]
-        if when_ns > TIME_MAX_NS:
-            raise SimulationError(f"nothing happens before {when_ns / NS_PER_S:g} s, past the end of simulated time")
-        self.now_ns = max(self.now_ns, when_ns)
+        while timers:
+            when_ns, _, _, handle = heapq.heappop(timers)
+            if handle._cancelled:
+                self._cancelled -= 1
+                continue
+            if when_ns > self.now_ns:
+                if when_ns > TIME_MAX_NS:
+                    raise SimulationError(f"nothing happens before {when_ns / NS_PER_S:g} s: the end of simulated time")
+                self.now_ns = when_ns
+            if isinstance(handle, _Event):
+                self.steps += 1
+                handle.callback(*handle.args)
+            else:
+                handle._scheduled = False
+                self._ready.append(handle)
+            return
+        waiting = [task.get_name() for task in sorted(asyncio.all_tasks(self), key=hash)]
+        raise SimulationError(
+            f"nothing will ever happen again after {self.time():g} s; waiting: {', '.join(waiting) or 'nobody'}")
 
-    def take_back(self, backlog: deque[asyncio.Handle]) -> None:
+    def take_back(self, backlog: deque[_Handle]) -> None:
         """The callbacks of a node that goes on."""
         self._ready.extend(backlog)
         backlog.clear()
@@ -434,5 +449,3 @@ for _name, _what in {
     "sock_sendall": "real sockets", "add_signal_handler": "signals",
 }.items():
     setattr(VirtualLoop, _name, _refusing(_what))
-
-_NOBODY = contextvars.Context()

@@ -26,10 +26,10 @@ from mpio.units import NS_PER_S
 
 SHAKE_NS = NS_PER_S
 WORKLOAD: Mapping[str, Any] = {
-    "workers": 2, "readers": 1, "block_sizes": (4096,), "region": 1 << 17, "rate": 25.0, "flush_every": 16}
+    "workers": 2, "readers": 1, "block_sizes": (4096,), "region": 1 << 17, "rate": 20.0, "flush_every": 16}
 """Of what a scenario leaves as it is by default. A real I/O costs the engines the same in simulated time as in real
-time: a few dozen of them a second, always one under way or about to be, are enough to meet every fault, and a simulated
-second then takes some milliseconds."""
+time. So there are few of them, and a simulated second takes some milliseconds; around each fault there are many
+(`sim.world.BURST_RATE`), so that it meets the map at work."""
 RATE_MAX = 100.0
 """I/Os a second in place of "as fast as it goes" (`rate = 0`), which in a simulation nothing slows down."""
 

@@ -1,7 +1,8 @@
 """A drill's world in virtual time: the same map, sessions and target server, on links in memory."""
 
+import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from mpio.drill.fabric import Fabric
 from mpio.drill.namespace_fabric import NamespaceFabric
 from mpio.drill.rundir import RunRecord
-from mpio.drill.scenario import Cuts, TargetSpec
+from mpio.drill.scenario import Cuts, TargetSpec, WorkloadSpec
 from mpio.drill.world import DrillDisk, DrillTarget, World
 from mpio.errors import InputError
 from mpio.events import Journal
@@ -22,9 +23,15 @@ from mpio.sim.loop import VirtualLoop
 from mpio.sim.network import SimNetwork
 from mpio.sim.record import RunDigest
 from mpio.sim.target import DiskConditions, SimTarget
+from mpio.units import NS_PER_S
 
 PORT = 3260
-_HOSTS_MAX = 250
+BURST_NS = 300_000_000
+BURST_RATE = 400.0
+"""I/Os a second from BURST_NS before each fault until the fault. Workers that have been given a slot of the usual rate
+keep it, so that it takes a while until all are in haste."""
+BURST_TAIL_NS = 10_000_000
+SAMPLE_INTERVAL_NS = NS_PER_S  # ten times as often, as in a real drill, would be a tenth of the run's cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +68,23 @@ class SimWorld(World):
     def __init__(self, loop: VirtualLoop, seed: int, surroundings: Surroundings, out: Path | None = None) -> None:
         super().__init__()
         self.clock = lambda: loop.now_ns
+        self.sample_interval_ns = SAMPLE_INTERVAL_NS
         self.record = RunDigest(out)
         self.network = SimNetwork(loop, f"{seed}:network")
         self._loop = loop
         self._seed = seed
         self._surroundings = surroundings
         self._target: SimTarget | None = None
+        self._burst_until_ns = 0
+
+    def rate(self, spec: WorkloadSpec) -> Callable[[], float]:
+        """See World: higher around a fault, so that it finds an I/O under way and the wire in use."""
+        return lambda: max(spec.rate, BURST_RATE) if self._loop.now_ns < self._burst_until_ns else spec.rate
+
+    async def before_fault(self) -> None:
+        """See World."""
+        self._burst_until_ns = self._loop.now_ns + BURST_NS + BURST_TAIL_NS
+        await asyncio.sleep(BURST_NS / NS_PER_S)
 
     def wall_clock(self) -> float:
         """The same in each run."""
