@@ -203,6 +203,7 @@ class MultipathMap:
             self._watch.end(path)
         self._roster.regroup("map closed", now)
         self._end_all(now)
+        self._stir()
 
     def _end_all(self, now: int) -> None:
         """The map is closed: whatever waits, or has ended not well, fails."""

@@ -261,6 +261,14 @@ def test_close_ends_everything() -> None:
     assert bench.map.next_deadline() is None
 
 
+def test_nothing_is_due_after_close() -> None:
+    bench = Bench(1)
+    due = bench.map.next_deadline()
+    assert due is not None
+    bench.map.close(due)
+    assert bench.map.next_deadline() is None
+
+
 def test_tasks_that_end_after_close_end_their_requests() -> None:
     bench = Bench(1)
     bench.read()
