@@ -8,6 +8,7 @@ import secrets
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -18,8 +19,9 @@ from mpio.proto.iscsi.chap import ChapConfig
 from mpio.proto.iscsi.target_login import TargetParams
 from mpio.target import faults
 from mpio.target.node import Access, TargetNode
+from mpio.target.reservation_record import ReservationKeeper
 from mpio.target.state import derive_naa
-from mpio.target.store import BlockStore, RamStore
+from mpio.target.store import BlockStore, RamStore, StoreError
 from mpio.units import parse_size
 
 DEFAULT_NAME = "iqn.2026-01.dev.mpio:target"
@@ -40,6 +42,10 @@ _CHAP_FILE_MAX_BYTES = 4096
               help="Ask for CHAP: first line 'user secret'; a second one is the target's own, for mutual CHAP.")
 @click.option("--allow", "initiators", multiple=True, metavar="IQN",
               help="Admit only these initiators. May be repeated.")
+@click.option("--alua", type=click.Choice(("implicit", "explicit")), default="implicit", show_default=True,
+              help="Whether initiators may change the states of portal groups (explicit).")
+@click.option("--state", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+              help="Keep persistent reservations there over restarts, for initiators that ask for it (APTPL).")
 @click.option("--plant", metavar="lost:N|stale:N|torn:N",
               help="A fault for testing tests: one bad block around the N-th write to the first LUN.")
 def command(
@@ -48,6 +54,8 @@ def command(
     luns: tuple[str, ...],
     chap: Path | None,
     initiators: tuple[str, ...],
+    alua: str,
+    state: Path | None,
     plant: str | None,
 ) -> None:
     """Serve LUNs over iSCSI, on loopback unless access is guarded, until SIGTERM.
@@ -60,11 +68,11 @@ def command(
         discovery_chap=_read_chap(chap) if chap else None,
     )
     try:
-        node = TargetNode(name, alias="mpio", access=access)
+        node = TargetNode(name, alias="mpio", access=access, explicit_alua=alua == "explicit")
     except ValueError as error:
         raise InputError("--name", str(error)) from None
     for index, text in enumerate(luns):
-        _add_lun(node, text, plant if index == 0 else None)
+        _add_lun(node, text, plant if index == 0 else None, _keepers(state))
     asyncio.run(_serve(node, [_parse_portal(text) for text in portals]))
 
 
@@ -111,7 +119,22 @@ def _parse_portal(text: str) -> tuple[Portal, int]:
     return portal, int(group) if comma else 1
 
 
-def _add_lun(node: TargetNode, text: str, plant: str | None) -> None:
+def _keepers(directory: Path | None) -> Callable[[bytes], ReservationKeeper | None]:
+    """What keeps the reservations of a unit, by its NAA name."""
+    if directory is None:
+        return lambda _naa: None
+    from mpio.io.reservation_file import ReservationFile
+
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError("--state", f"can't make {directory}: {error.strerror}") from None
+    return lambda naa: ReservationFile(directory / f"{naa.hex()}.json")
+
+
+def _add_lun(
+    node: TargetNode, text: str, plant: str | None, keeper: Callable[[bytes], ReservationKeeper | None]
+) -> None:
     number, equals, rest = text.partition("=")
     kind, colon, rest = rest.partition(":")
     what, *extras = rest.split(",")
@@ -145,9 +168,9 @@ def _add_lun(node: TargetNode, text: str, plant: str | None) -> None:
         naa = _parse_wwid(options["wwid"]) if "wwid" in options else derive_naa(node.name, int(number), identity)
         node.add_lun(
             int(number), store, block_size=int(block_size), naa=naa, read_only=read_only, thin="thick" not in options,
-            removable="removable" in options, physical_block_size=int(physical),
+            removable="removable" in options, physical_block_size=int(physical), keeper=keeper(naa),
         )
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, StoreError) as error:
         raise InputError(f"--lun {text}", getattr(error, "strerror", None) or str(error)) from None
 
 

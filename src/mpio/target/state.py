@@ -142,7 +142,10 @@ class UnitState:
 
     def _kept_reservations(self) -> PersistentReservations:
         text = self.keeper.load() if self.keeper is not None else None
-        state = PersistentReservations() if text is None else decode(text)
+        try:
+            state = PersistentReservations() if text is None else decode(text)
+        except ValueError as error:
+            raise ValueError(f"the reservations that were kept for it can't be read: {error}") from None
         state.can_persist = self.keeper is not None
         return state
 
