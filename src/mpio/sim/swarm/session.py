@@ -1,0 +1,171 @@
+"""One session of a host: log in, run single commands, log out. What `io.session` is in real time."""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mpio.errors import ConnectFailed, ConnectionLost, LoginRejected
+from mpio.events import Journal, Kind
+from mpio.model.settings import Settings
+from mpio.model.task import Outcome, Task
+from mpio.proto.iscsi import InitiatorConnection, LoginParams, TaskFunction
+from mpio.proto.iscsi import initiator_events as ev
+from mpio.sim.swarm.endpoint import Endpoint
+from mpio.sim.swarm.link import Cable, End
+from mpio.sim.swarm.schedule import Process
+from mpio.sim.swarm.strand import Promise, Routine, wait
+from mpio.units import seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a command brought."""
+
+    status: int
+    sense: bytes
+    data: bytes
+
+
+class Session:
+    """A session, from its connect to its end.
+
+    Attributes:
+        connection: the protocol engine.
+        lost: kept with the cause when the connection has ended.
+        on_lost: called with the cause in the same instant. number: of its TCP connection.
+    """
+
+    def __init__(
+        self, params: LoginParams, settings: Settings, process: Process, clock: Callable[[], int], journal: Journal,
+        name: str, after: Callable[[], None],
+    ) -> None:
+        self.connection = InitiatorConnection(params)
+        self.lost: Promise[str] = Promise()
+        self.on_lost: Callable[[str], None] | None = None
+        self.number = 0
+        self._settings = settings
+        self._process = process
+        self._clock = clock
+        self._journal = journal
+        self._name = name
+        self._after = after
+        self._endpoint: Endpoint[ev.ConnectionEvent] | None = None
+        self._logged_in: Promise[ev.ConnectionEvent] = Promise()
+        self._logged_out: Promise[None] = Promise()
+
+    def log_in(self, cable: Cable, timeout_ns: int) -> Routine[None]:
+        """Connect and log in. Raises ConnectFailed, ConnectionLost or LoginRejected."""
+        deadline_ns = self._clock() + timeout_ns
+        connected: Promise[End | str] = Promise()
+        attempt = cable.connect(self._process, connected.keep)
+        try:
+            answer = yield from wait(connected, timeout_ns)
+        except TimeoutError:
+            raise ConnectFailed(f"no answer to the connect within {timeout_ns / 1e9:g} s") from None
+        finally:
+            if not connected.done:
+                attempt.cancel()
+        if isinstance(answer, str):
+            raise ConnectFailed(answer)
+        self.number = answer.number
+        self._endpoint = Endpoint(answer, self.connection, self._clock, self._on_event, self._after)
+        try:
+            self.connection.start(self._clock())
+            self._endpoint.open()
+            event = yield from wait(self._logged_in, max(deadline_ns - self._clock(), 0))
+        except TimeoutError:
+            self.close("login given up")
+            raise ConnectionLost("the login was not answered in time") from None
+        except BaseException:
+            self.close("login given up")
+            raise
+        if isinstance(event, ev.LoginFailed):
+            self.close("login ended")
+            raise LoginRejected(event.message, status=event.status)
+
+    def pump(self) -> None:
+        """Send what was submitted, if the connection is still there."""
+        if self._endpoint is not None and not self._endpoint.closed:
+            self._endpoint.pump()
+
+    def command(self, lun: bytes, cdb: bytes, read_length: int = 0, data_out: bytes | None = None) -> Routine[Reply]:
+        """Run one command beside the map's. Raises ConnectionLost."""
+        done: Promise[None] = Promise()
+        buffer = bytearray(read_length)
+        task = Task(
+            lun, cdb, lambda _: done.keep(None), data_out=data_out,
+            read_buffer=memoryview(buffer) if read_length else None, timeout_ns=seconds(self._settings.timeout),
+        )
+        if self.lost.done:
+            raise ConnectionLost(self.lost.value)
+        self.connection.submit(task, self._clock())
+        self.pump()
+        yield from wait(done)
+        if task.outcome != Outcome.COMPLETED:
+            raise ConnectionLost(self.lost.value if self.lost.done else f"the command {cdb[0]:#04x} was given up")
+        return Reply(task.status, task.sense, bytes(buffer[:read_length - max(task.residual, 0)]))
+
+    def reset_lun(self, lun: bytes) -> Routine[bool]:
+        """LOGICAL UNIT RESET. True if the target says that it is done. Raises ConnectionLost."""
+        done: Promise[int | None] = Promise()
+        if self.lost.done:
+            raise ConnectionLost(self.lost.value)
+        self.connection.manage(TaskFunction.LOGICAL_UNIT_RESET, lun, done.keep, self._clock())
+        self.pump()
+        response = yield from wait(done)
+        if response is None:
+            raise ConnectionLost("ended before the LUN reset was answered")
+        return response == 0
+
+    def log_out(self) -> Routine[None]:
+        """End the session in good order, within `logout_timeout`; then the connection is closed in any case."""
+        if not self.lost.done:
+            self.connection.logout(self._clock())
+            self.pump()
+            with contextlib.suppress(TimeoutError):
+                yield from wait(self._logged_out, seconds(self._settings.logout_timeout))
+        self.close("logged out")
+
+    def close(self, cause: str) -> None:
+        """End the connection now."""
+        if self._endpoint is not None and not self._endpoint.closed:
+            self._endpoint.close()
+            self.connection.close(self._clock(), cause)
+        self._end(cause)
+
+    def _end(self, cause: str) -> None:
+        if not self.lost.done:
+            self.lost.keep(cause)
+            if self.on_lost is not None:
+                self.on_lost(cause)
+        self._logged_in.fail(ConnectionLost(cause))
+        self._logged_out.keep(None)
+
+    def _record(self, kind: Kind, **fields: str | int | None) -> None:
+        self._journal.record(self._clock(), self._name, kind, **fields)
+
+    def _on_event(self, event: ev.ConnectionEvent) -> None:
+        match event:
+            case ev.LoginCompleted() | ev.LoginFailed() | ev.Redirected():
+                self._logged_in.keep(event)
+            case ev.PingTimedOut():
+                self._record(Kind.PING_TIMED_OUT, silent_ns=event.silent_ns)
+            case ev.AsyncMessage():
+                self._record(Kind.ASYNC_MESSAGE, event=event.event, cause=event.text)
+            case ev.PduRejected():
+                self._record(Kind.PDU_REJECTED, reason=event.reason)
+            case ev.TaskTimedOut():
+                self._record(Kind.TASK_TIMED_OUT, opcode=event.opcode)
+            case ev.TaskAborted():
+                self._record(Kind.TASK_ABORTED, response=event.response)
+            case ev.LunReset():
+                self._record(Kind.LUN_RESET, response=event.response)
+            case ev.LoggedOut():
+                self._record(Kind.LOGGED_OUT)
+                self._logged_out.keep(None)
+            case ev.Lost():
+                if self._endpoint is not None:
+                    self._endpoint.close()
+                self._end(event.cause)
+            case _:
+                pass
