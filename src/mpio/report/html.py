@@ -94,7 +94,7 @@ def render_html(run: Run) -> str:
         evidence_max=EVIDENCE_MAX,
         wide=wide,
         narrow=narrow,
-        cards=[_card(run, number, stall, start_ns) for number, stall in enumerate(stalls, 1)],
+        cards=[stall_card(run, number, stall) for number, stall in enumerate(stalls, 1)],
         blocks=run.blocks[:BLOCK_ROWS_MAX],
         counts=words.count_rows(run),
         latency=[(name, format_duration(value)) for name, value in run.latency_ns.items()],
@@ -105,7 +105,9 @@ def render_html(run: Run) -> str:
     )
 
 
-def _card(run: Run, number: int, stall: Stall, start_ns: int) -> StallCard:
+def stall_card(run: Run, number: int, stall: Stall) -> StallCard:
+    """One of the run's faults, ready to be shown."""
+    start_ns, _ = words.span_ns(run)
     terms = words.bound_terms(run.bound, stall)
     return StallCard(number, words.fault_label(run, stall), stall, stall_bar(stall, terms), terms,
                      tuple(_ladder(stall, start_ns)))
