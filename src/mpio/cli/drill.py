@@ -51,6 +51,8 @@ RUNS_MAX = 10_000
               help="Run it so many times, until one does not pass.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("drills"), show_default=True,
               help="Where the run directories go, one a run.")
+@click.option("--compare/--no-compare", default=True,
+              help="After a single run: simulate the same faults with other settings.  [default: compare]")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as one JSON object a run.")
 @click.option("--quiet", is_flag=True, help="No progress on standard error.")
 def command(
@@ -68,6 +70,7 @@ def command(
     seed: int | None,
     runs: int,
     out: Path,
+    compare: bool,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -92,17 +95,19 @@ def command(
     kind = scenario.cuts if cuts is None else dataclasses.replace(scenario.cuts, kind=cuts)  # type: ignore[arg-type]
     scenario = dataclasses.replace(scenario, settings=settings, about=about, cuts=kind,
                                    profile=profile_name or scenario.profile)
-    return _run_all(scenario, addresses, _scratch(scratch), yes=yes, seed=seed, runs=runs, out=out, as_json=as_json,
-                    quiet=quiet)
+    return _run_all(scenario, addresses, _scratch(scratch), yes=yes, seed=seed, runs=runs, out=out,
+                    compare=compare, as_json=as_json, quiet=quiet)
 
 
 def _run_all(
     scenario: "Scenario", addresses: Sequence[TargetAddress], scratch: tuple[int, int] | None, *, yes: bool,
-    seed: int | None, runs: int, out: Path, as_json: bool, quiet: bool,
+    seed: int | None, runs: int, out: Path, compare: bool, as_json: bool, quiet: bool,
 ) -> int:
     from datetime import UTC, datetime
 
+    from mpio.cli.drill_elsewhere import write_comparison
     from mpio.cli.report import show
+    from mpio.drill.request import effective_scenario
     from mpio.drill.rundir import new_run_path
     from mpio.drill.runner import DrillRequest
     from mpio.report.html import write_report
@@ -114,6 +119,8 @@ def _run_all(
             scratch=scratch, yes=yes, seed=seed, command=["mpio", *map(_without_secret, sys.argv[1:])],
         )
         result = asyncio.run(_drill(request, quiet=quiet))
+        if compare and runs == 1 and result.stalls and result.verdict is not Result.UNKNOWN:
+            write_comparison(effective_scenario(request), result.directory)
         if runs == 1 and not as_json:
             show(result.directory)
             return EXIT_CODES[result.verdict]

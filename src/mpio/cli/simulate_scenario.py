@@ -5,6 +5,7 @@ import json
 import re
 import tomllib
 from collections.abc import Sequence
+from typing import Any
 
 from mpio.drill.fabric import FAULTS
 from mpio.drill.parse import load_scenario, parse_scenario
@@ -54,8 +55,8 @@ def _changed(scenario: Scenario, paths: int | None, portal_groups: str | None, w
     return changed
 
 
-def _workload(texts: Sequence[str]) -> dict[str, object]:
-    found: dict[str, object] = {}
+def _workload(texts: Sequence[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for text in texts:
         key, equals, value = text.partition("=")
         key = key.strip()

@@ -104,6 +104,17 @@ class BadBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """What other settings would have made of the same faults, by simulation. `own`: these are the run's own."""
+
+    name: str
+    verdict: VerdictKind
+    worst_ns: int | None
+    bound_ns: int | None
+    own: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class PathFigures:
     """Counters of one path; `throughput_bytes` are bytes per interval of `interval_ns` from `start_ns` on."""
 
@@ -156,3 +167,4 @@ class Run:
     scenario: str  # text of scenario.toml, "" if there is none
     replay: str  # the command of repro.txt, "" if there is none
     notes: tuple[str, ...]  # what is incomplete in the directory, in words
+    elsewhere: tuple[Elsewhere, ...] = ()  # from compare.json, if there is one

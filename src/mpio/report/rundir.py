@@ -20,6 +20,7 @@ from mpio.report.run import (
     BadBlock,
     Bound,
     Claim,
+    Elsewhere,
     History,
     PathFigures,
     Plain,
@@ -84,6 +85,7 @@ def read_run(directory: Path) -> Run:
         scenario=scenario,
         replay=_replay(_optional_text(directory / "repro.txt", notes)),
         notes=tuple(notes),
+        elsewhere=_elsewhere(directory / "compare.json"),
     )
 
 
@@ -265,6 +267,18 @@ def _note_left_out(verdict: Shape, metrics: Shape, notes: list[str]) -> None:
         notes.append(f"verdict.json: {blocks:,} more findings of bad blocks were left out by the drill.")
     if (ios := metrics.integer("history_left_out", 0)) > 0:
         notes.append(f"history.jsonl: {ios:,} more I/Os were left out by the drill; they are counted, but not drawn.")
+
+
+def _elsewhere(path: Path) -> tuple[Elsewhere, ...]:
+    """What other settings would have made of it; nothing where that was not asked for."""
+    if not path.exists():
+        return ()
+    shape = _versioned(path)
+    own = shape.text("own", "")
+    return tuple(
+        Elsewhere(row.text("settings"), _verdict_kind(row, "verdict"), stall.optional_integer("worst_ns"),
+                  stall.optional_integer("bound_ns"), row.text("settings") == own)
+        for row in shape.shapes("settings", FIELDS_MAX) for stall in [row.shape("stall")])
 
 
 def _latency(metrics: Shape) -> dict[str, int]:

@@ -47,6 +47,9 @@ def _parts(run: Run, width: int) -> list[RenderableType]:
                                       for name, value in run.latency_ns.items()]
     if counts:
         parts += [Text(), Text("Counts", style="bold"), _pairs(counts)]
+    if run.elsewhere:
+        parts += [Text(), Text("The same faults with other settings would have stalled I/O, by simulation,",
+                               style="bold"), _elsewhere(run)]
     if run.replay:
         parts += [Text(), Text("Replay", style="bold"), Padding(Text(run.replay, overflow="fold"), (0, 0, 0, 2))]
     return parts
@@ -97,6 +100,16 @@ def _blocks(run: Run) -> Table:
         through = f"path {block.path}" if block.path else ""
         table.add_row(Text(block.kind, style="red"), Text(f"LBA {block.lba}{last}"), Text(through),
                       Text(f"expected {block.expected}, found {block.found}"))
+    return table
+
+
+def _elsewhere(run: Run) -> Table:
+    table = _grid()
+    for item in run.elsewhere:
+        worst = "not at all" if not item.worst_ns else f"up to {format_duration(item.worst_ns)}"
+        bound = "" if item.bound_ns is None else f"bound {format_duration(item.bound_ns)}"
+        table.add_row(Text(item.name), Text(worst, justify="right"), Text(bound, style="dim"),
+                      Text("these settings" if item.own else "", style="dim"))
     return table
 
 

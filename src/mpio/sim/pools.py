@@ -7,6 +7,7 @@ dies takes at most the runs with it that it was at; nothing that came back befor
 import asyncio
 import concurrent.futures
 import contextlib
+import importlib
 import multiprocessing
 import signal
 import time
@@ -64,10 +65,7 @@ def dask(address: str) -> Pool:
     Raises:
         InputError: Dask is not installed. ConnectFailed: the scheduler does not answer.
     """
-    try:
-        import distributed  # noqa: PLC0415 - an extra, and slow to import
-    except ImportError:
-        raise InputError("--dask", "needs the package distributed: pip install 'iscsi-mpio[dask]'") from None
+    distributed = _distributed()
 
     def pool(jobs: Sequence[Job]) -> Iterator[RunOutcome]:
         try:
@@ -83,9 +81,16 @@ def dask(address: str) -> Pool:
     return pool
 
 
-def _run_on(client: Any, jobs: Sequence[Job]) -> Iterator[RunOutcome]:
-    import distributed  # noqa: PLC0415
+def _distributed() -> Any:
+    """Dask's package for clusters: an extra, and slow to import."""
+    try:
+        return importlib.import_module("distributed")
+    except ImportError:
+        raise InputError("--dask", "needs the package distributed: pip install 'iscsi-mpio[dask]'") from None
 
+
+def _run_on(client: Any, jobs: Sequence[Job]) -> Iterator[RunOutcome]:
+    distributed = _distributed()
     left = iter(jobs)
     running: list[Any] = []
     seen = time.monotonic()  # when there was a worker, or a result
