@@ -1,10 +1,8 @@
-"""`mpio target`: a software iSCSI target in the foreground until SIGTERM or SIGINT."""
+"""`mpio target`: a software iSCSI target in the foreground until SIGTERM or SIGINT; `mpio target ctl` talks to it."""
 
 import asyncio
 import json
-import platform
 import re
-import secrets
 import signal
 import sys
 import time
@@ -17,73 +15,131 @@ from mpio.errors import InputError
 from mpio.model.address import Portal
 from mpio.proto.iscsi.chap import ChapConfig
 from mpio.proto.iscsi.target_login import TargetParams
-from mpio.target import faults
+from mpio.target.configuration import Configuration, TargetSection
 from mpio.target.node import Access, TargetNode
 from mpio.target.reservation_record import ReservationKeeper
 from mpio.target.state import derive_naa
-from mpio.target.store import BlockStore, RamStore, StoreError
-from mpio.units import parse_size
+from mpio.target.store import StoreError
 
 DEFAULT_NAME = "iqn.2026-01.dev.mpio:target"
-_PLANTS = {"lost": faults.DroppedWrite, "stale": faults.StaleRead, "torn": faults.TornWrite}
 _CHAP_FILE_MAX_BYTES = 4096
 
 
-@click.command(short_help="Serve LUNs.")
-@click.option("--portal", "portals", multiple=True, metavar="HOST[:PORT][,GROUP]", default=("127.0.0.1:3260",),
-              show_default=True, help="Where to listen; port 0 picks a free one. GROUP is the portal group tag, "
-              "1 if not given. May be repeated.")
-@click.option("--name", default=DEFAULT_NAME, show_default=True, metavar="IQN", help="The target's iSCSI name.")
-@click.option("--lun", "luns", multiple=True, required=True, metavar="N=ram:SIZE|N=file:PATH",
-              help="A LUN in RAM, or on a file or block device. Add ',bs=4096' for the block size, ',ro' for "
-              "read-only, ',size=1GiB' to make a sparse file of that size, ',thick' for no unmapping, ',removable' for "
-              "a medium that can be ejected, ',wwid=6…' to name it. May be repeated.")
+class _Verb(click.Group):
+    """Serves by itself; what it has under it is loaded when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return ["ctl"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name != "ctl":
+            return None
+        from mpio.cli.target_ctl import command as ctl
+
+        return ctl
+
+
+@click.group(cls=_Verb, short_help="Serve LUNs.", invoke_without_command=True, subcommand_metavar="[ctl …]")
+@click.option("--portal", "portals", multiple=True, metavar="HOST[:PORT][,GROUP]",
+              help="Where to listen, 127.0.0.1:3260 if not given; port 0 picks a free one. GROUP is the portal group "
+              "tag, 1 if not given. May be repeated.")
+@click.option("--name", metavar="IQN", help=f"The target's iSCSI name, {DEFAULT_NAME} if not given.")
+@click.option("--lun", "luns", multiple=True, metavar="N=STORE[,OPTION]…",
+              help="A LUN in RAM (ram:SIZE), on a file or block device (file:PATH), behind an NBD server (its URI), or "
+              "on one of these with what is written kept in RAM (cow:PATH, cow:URI). Add ',bs=4096' for the block "
+              "size, ',ro' for read-only, ',size=1GiB' to make a sparse file of that size, ',direct' to go past the page "
+              "cache, ',thick' for no unmapping, ',removable' for a medium that can be ejected, ',wwid=6…' to name it. "
+              "May be repeated.")
 @click.option("--chap", type=click.Path(path_type=Path), metavar="FILE",
               help="Ask for CHAP: first line 'user secret'; a second one is the target's own, for mutual CHAP.")
 @click.option("--allow", "initiators", multiple=True, metavar="IQN",
               help="Admit only these initiators. May be repeated.")
-@click.option("--alua", type=click.Choice(("implicit", "explicit")), default="implicit", show_default=True,
-              help="Whether initiators may change the states of portal groups (explicit).")
+@click.option("--alua", type=click.Choice(("implicit", "explicit")),
+              help="Whether initiators may change the states of portal groups (explicit); implicit if not given.")
 @click.option("--state", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
               help="Keep persistent reservations there over restarts, for initiators that ask for it (APTPL).")
+@click.option("--config", type=click.Path(path_type=Path), metavar="FILE",
+              help="Read all of this from a TOML file; what is given beside it comes on top.")
+@click.option("--control", type=click.Path(path_type=Path), metavar="SOCKET",
+              help="Take orders of `mpio target ctl` at this local socket.")
+@click.option("--filter", "filters", multiple=True, metavar="'NAME KEY=VALUE …'",
+              help="Misbehave, as docs/filters.md says: 'delay time=50ms opcode=write'. May be repeated.")
+@click.option("--log", type=click.Path(path_type=Path), metavar="FILE",
+              help="Write there what the filter log says, a JSON object a line.")
 @click.option("--plant", metavar="lost:N|stale:N|torn:N",
               help="A fault for testing tests: one bad block around the N-th write to the first LUN.")
+@click.pass_context
 def command(
+    context: click.Context,
     portals: tuple[str, ...],
-    name: str,
+    name: str | None,
     luns: tuple[str, ...],
     chap: Path | None,
     initiators: tuple[str, ...],
-    alua: str,
+    alua: str | None,
     state: Path | None,
+    config: Path | None,
+    control: Path | None,
+    filters: tuple[str, ...],
+    log: Path | None,
     plant: str | None,
 ) -> None:
     """Serve LUNs over iSCSI, on loopback unless access is guarded, until SIGTERM.
 
     Prints one line, `ready {...}` with the portals as JSON, when it listens.
     """
-    access = Access(
-        initiators=frozenset(i.lower() for i in initiators) if initiators else None,
-        chap=_read_chap(chap) if chap else None,
-        discovery_chap=_read_chap(chap) if chap else None,
-    )
+    if context.invoked_subcommand is not None:
+        return
+    from mpio.cli.target_config import misbehave, read_config
+
+    told = read_config(config) if config is not None else Configuration(TargetSection())
+    file = told.target
+    luns = (*told.luns, *luns)
+    if not luns:
+        raise click.UsageError("Missing option '--lun'.")
+    secrets = chap or _path(file.chap)
+    proof = _read_chap(secrets) if secrets else None
+    allowed = frozenset(name.lower() for name in (*(file.allow or ()), *initiators))
     try:
-        node = TargetNode(name, alias="mpio", access=access, explicit_alua=alua == "explicit")
+        node = TargetNode(
+            name or file.name or DEFAULT_NAME, alias="mpio", explicit_alua=(alua or file.alua) == "explicit",
+            access=Access(initiators=allowed or None, chap=proof, discovery_chap=proof),
+        )
     except ValueError as error:
         raise InputError("--name", str(error)) from None
-    for index, text in enumerate(luns):
-        _add_lun(node, text, plant if index == 0 else None, _keepers(state))
-    asyncio.run(_serve(node, [_parse_portal(text) for text in portals]))
+    keepers = _keepers(state or _path(file.state))
+    for text in luns:
+        _add_lun(node, text, keepers)
+    places = [_parse_portal(text) for text in (*told.portals, *portals) or ("127.0.0.1:3260",)]
+    asyncio.run(_serve(
+        node, places, lambda: misbehave(node, told, filters, plant), control or _path(file.control),
+        log or _path(file.log),
+    ))
 
 
-async def _serve(node: TargetNode, portals: list[tuple[Portal, int]]) -> None:
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None
+
+
+async def _serve(
+    node: TargetNode, portals: list[tuple[Portal, int]], misbehave: Callable[[], None], control: Path | None,
+    log: Path | None,
+) -> None:
+    """Serve until a signal comes. `misbehave` adds the filters, once there are the portal groups."""
+    from mpio.cli.target_config import log_to
+    from mpio.io.control_socket import ControlServer
+    from mpio.io.filter_timer import FilterTimer
     from mpio.io.target_server import TargetServer, check_exposure
+    from mpio.target.control import Control
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     server = TargetServer(node, TargetParams(portal=Portal("127.0.0.1")), time.monotonic_ns)
+    orders = ControlServer(Control(node, server).handle)
+    timer = FilterTimer(node.filters, time.monotonic_ns)
+    node.filters.on_log = log_to(log)
     bound = []
     try:
         for portal, tpgt in portals:
@@ -91,6 +147,9 @@ async def _serve(node: TargetNode, portals: list[tuple[Portal, int]]) -> None:
             actual = server.listen(portal, tpgt)
             node.add_portal(tpgt, actual)
             bound.append((actual, tpgt))
+        misbehave()
+        if control is not None:
+            await orders.listen(control)
         ready = {
             "target": node.name,
             "portals": [{"host": p.host, "port": p.port, "tpgt": tpgt} for p, tpgt in bound],
@@ -99,6 +158,8 @@ async def _serve(node: TargetNode, portals: list[tuple[Portal, int]]) -> None:
         print(f"ready {json.dumps(ready)}", flush=True)
         await stop.wait()
     finally:
+        orders.close()
+        timer.close()
         server.close()
         for unit in node.device.units.values():
             unit.store.flush()
@@ -132,18 +193,17 @@ def _keepers(directory: Path | None) -> Callable[[bytes], ReservationKeeper | No
     return lambda naa: ReservationFile(directory / f"{naa.hex()}.json")
 
 
-def _add_lun(
-    node: TargetNode, text: str, plant: str | None, keeper: Callable[[bytes], ReservationKeeper | None]
-) -> None:
+def _add_lun(node: TargetNode, text: str, keeper: Callable[[bytes], ReservationKeeper | None]) -> None:
+    from mpio.io.stores import FORMS, OPTIONS, open_store
+
     number, equals, rest = text.partition("=")
-    kind, colon, rest = rest.partition(":")
     what, *extras = rest.split(",")
-    if not equals or not colon or not _is_number(number) or not what or kind not in ("ram", "file"):
-        raise InputError("--lun", f"expected N=ram:SIZE or N=file:PATH, found {text!r}")
+    if not equals or not _is_number(number):
+        raise InputError("--lun", f"expected N={FORMS}; found {text!r}")
     options = dict(extra.partition("=")[::2] for extra in extras)
-    unknown = set(options) - {"bs", "ro", "size", "wwid", "thick", "removable", "pbs"}
+    unknown = set(options) - {"bs", "ro", "wwid", "thick", "removable", "pbs", *OPTIONS}
     if unknown:
-        known = "bs=, pbs=, size=, wwid=, ro, thick or removable"
+        known = "bs=, pbs=, size=, wwid=, ro, thick, removable, direct or shared"
         raise InputError("--lun", f"expected {known} after the comma, found {min(unknown)!r}")
     block_size = options.get("bs", "512")
     if not _is_number(block_size):
@@ -153,17 +213,7 @@ def _add_lun(
         raise InputError("--lun", f"expected a physical block size in bytes, found {physical!r}")
     try:
         read_only = "ro" in options
-        if kind == "ram":
-            store: BlockStore = RamStore(parse_size(what))
-            identity = secrets.token_hex(16)
-        else:
-            from mpio.io.file_store import FileStore
-
-            size = parse_size(options["size"]) if "size" in options else None
-            store = FileStore(Path(what), size_bytes=size, read_only=read_only)
-            identity = f"{platform.node()}\0{Path(what).resolve()}"
-        if plant is not None:
-            store = _planted(store, plant)
+        store, identity = open_store(what, options, block_size=int(block_size), read_only=read_only)
         # Two targets of one name are easily started; what differs must not look like one disk to an initiator
         naa = _parse_wwid(options["wwid"]) if "wwid" in options else derive_naa(node.name, int(number), identity)
         node.add_lun(
@@ -184,13 +234,6 @@ def _parse_wwid(text: str) -> bytes:
     if re.fullmatch("6[0-9a-fA-F]{31}", digits) is None:
         raise ValueError(f"expected a WWID of 32 hexadecimal digits that begins with 6, found {text[:40]!r}")
     return bytes.fromhex(digits)
-
-
-def _planted(store: BlockStore, plant: str) -> BlockStore:
-    kind, _, count = plant.partition(":")
-    if kind not in _PLANTS or not _is_number(count):
-        raise InputError("--plant", f"expected one of {', '.join(_PLANTS)} and the number of a write, found {plant!r}")
-    return _PLANTS[kind](store, int(count))
 
 
 def _read_chap(path: Path) -> ChapConfig:

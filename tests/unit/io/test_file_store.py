@@ -94,7 +94,7 @@ def test_a_file_that_is_cut_short_is_a_medium_error(store: FileStore) -> None:
 
 
 def test_a_full_file_system_is_not_a_medium_error(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "pwrite", failing(errno.ENOSPC))
+    monkeypatch.setattr(os, "pwritev", failing(errno.ENOSPC))
     with pytest.raises(StoreError) as caught:
         store.write(0, b"x")
     assert caught.value.sense == SPACE_ALLOCATION_FAILED
