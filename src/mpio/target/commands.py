@@ -206,7 +206,7 @@ _ROWS = (
          action=cdbs.SA_REPORT_TARGET_PORT_GROUPS),
     _row(Op.MAINTENANCE_IN, "1f 87 ff ffff ffffffff 00 00", _READ, _STANDBY, report_supported_opcodes,
          action=cdbs.SA_REPORT_SUPPORTED_OPCODES),
-    _row(Op.MAINTENANCE_IN, "1f 80 000000 ffffffff 00 00", _FREE, _STANDBY, report_supported_functions,
+    _row(Op.MAINTENANCE_IN, "1f 80 000000 ffffffff 00 00", _READ, _STANDBY, report_supported_functions,
          action=cdbs.SA_REPORT_SUPPORTED_FUNCTIONS),
     _row(Op.MAINTENANCE_OUT, "1f 00000000 ffffffff 00 00", _WRITE, _ALWAYS, ports.set_target_port_groups,
          action=cdbs.SA_SET_TARGET_PORT_GROUPS),
