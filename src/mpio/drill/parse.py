@@ -1,8 +1,6 @@
 """Reading scenario files: TOML in, a `Scenario` out, or one InputError that says where and what is wrong."""
 
 import dataclasses
-import re
-import tomllib
 import typing
 from collections.abc import Mapping
 from importlib import resources
@@ -28,6 +26,7 @@ from mpio.drill.scenario import (
 from mpio.drill.values import nearest, shown
 from mpio.errors import InputError
 from mpio.model.settings import PROFILES, Settings
+from mpio.model.toml_text import Places, read_toml
 from mpio.units import NS_PER_S, parse_duration
 
 FILE_MAX_BYTES = 1 << 20
@@ -80,43 +79,10 @@ def load_scenario(name_or_path: str) -> Scenario:
 # --- parsing
 
 
-class _Places:
-    """On which line each key of the file stands: (section, index among its like, key) -> line."""
-
-    _HEADER = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_-]+)\s*\]")
-    _KEY = re.compile(r"\s*[\"']?([A-Za-z0-9_-]+)[\"']?\s*[=.]")
-
-    def __init__(self, file: str, text: str) -> None:
-        self.file = file
-        self._lines: dict[tuple[str, int, str], int] = {}
-        section, counts = "", dict[str, int]()
-        for number, line in enumerate(text.splitlines(), start=1):
-            header = self._HEADER.match(line)
-            if header:
-                section = header[2]
-                counts[section] = counts.get(section, -1) + 1
-                self._lines.setdefault((section, counts[section], ""), number)
-            elif key := self._KEY.match(line):
-                self._lines.setdefault((section, counts.get(section, 0), key[1]), number)
-
-    def error(self, section: str, index: int, key: str, message: str) -> InputError:
-        """An InputError that names file, line, section and key, as far as they are known."""
-        line = (self._lines.get((section, index, key)) or self._lines.get((section, index, ""))
-                or self._lines.get(("", 0, section)))
-        field_name = f"[[{section}]] {index + 1}" if section == "step" else f"[{section}]" if section else ""
-        head = " ".join(part for part in (field_name, key) if part)
-        return InputError(f"{self.file}:{line}" if line else self.file, f"{head}: {message}" if head else message)
-
-
 def parse_scenario(text: str, file: str = "scenario") -> Scenario:
     """Parse and check a scenario. Raises InputError naming `file`, the line and the field."""
-    try:
-        document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
-        at_line = re.search(r" \(at line (\d+), column \d+\)$", str(error))
-        where = f"{file}:{at_line[1]}" if at_line else file
-        raise InputError(where, f"expected TOML: {str(error)[:at_line.start() if at_line else 200]}") from None
-    places = _Places(file, text)
+    document = read_toml(text, file)
+    places = Places(file, text)
     known = [*SECTIONS, "settings"]
     for name, value in document.items():
         if name not in known:
@@ -147,12 +113,12 @@ def parse_scenario(text: str, file: str = "scenario") -> Scenario:
     return scenario
 
 
-def _section(cls: type[S], document: Mapping[str, Any], places: _Places) -> S:
+def _section(cls: type[S], document: Mapping[str, Any], places: Places) -> S:
     name = next(name for name, known in SECTIONS.items() if known is cls)
     return _read(cls, document.get(name, {}), name, 0, places)
 
 
-def _read(cls: type[S], table: Mapping[str, Any], section: str, index: int, places: _Places) -> S:
+def _read(cls: type[S], table: Mapping[str, Any], section: str, index: int, places: Places) -> S:
     fields = {item.name: item for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
     values: dict[str, Any] = {}
     for key, value in table.items():
@@ -165,7 +131,7 @@ def _read(cls: type[S], table: Mapping[str, Any], section: str, index: int, plac
     return cls(**values)
 
 
-def _step(table: object, index: int, places: _Places) -> Step:
+def _step(table: object, index: int, places: Places) -> Step:
     if not isinstance(table, dict):
         raise places.error("step", index, "", "expected a table")
     if "action" not in table:
@@ -182,7 +148,7 @@ def _step(table: object, index: int, places: _Places) -> Step:
     return step
 
 
-def _settings(table: Mapping[str, Any], places: _Places) -> tuple[str, Settings]:
+def _settings(table: Mapping[str, Any], places: Places) -> tuple[str, Settings]:
     profile = table.get("profile", "fast")
     if not isinstance(profile, str) or profile not in PROFILES:
         raise places.error("settings", 0, "profile", f"expected one of {', '.join(PROFILES)}; found {shown(profile)}")
@@ -236,7 +202,7 @@ def _setting(value: object, kind: Any) -> object:
     raise ValueError(f"expected {' or '.join(expected)}, found {shown(value)}")
 
 
-def _check_together(scenario: Scenario, document: Mapping[str, Any], places: _Places) -> None:
+def _check_together(scenario: Scenario, document: Mapping[str, Any], places: Places) -> None:
     """What no single field can tell."""
     target, workload = scenario.target, scenario.workload
     if scenario.paths.urls and "target" in document:
@@ -258,7 +224,7 @@ def _check_together(scenario: Scenario, document: Mapping[str, Any], places: _Pl
     _check_steps(scenario, places)
 
 
-def _check_steps(scenario: Scenario, places: _Places) -> None:
+def _check_steps(scenario: Scenario, places: Places) -> None:
     """Whether each step can follow those before it."""
     running = True
     faulty: set[int] = set()
@@ -282,7 +248,7 @@ def _check_steps(scenario: Scenario, places: _Places) -> None:
             running = _check_target_step(scenario, index, places, running=running)
 
 
-def _check_target_step(scenario: Scenario, index: int, places: _Places, *, running: bool) -> bool:
+def _check_target_step(scenario: Scenario, index: int, places: Places, *, running: bool) -> bool:
     """Whether the target process will be running after the step."""
     step = scenario.steps[index]
 

@@ -42,30 +42,60 @@ class TargetServer:
         self._clock = clock
         self._network = network
         self._token_bytes = token_bytes
-        self._listeners: dict[int, Listener] = {}
-        self._channels: dict[Channel[TargetEvent], TargetConnection] = {}
+        self._groups: dict[Portal, int] = {}  # portal group tags, also of portals that are offline
+        self._listeners: dict[Portal, Listener] = {}
+        self._channels: dict[Channel[TargetEvent], tuple[TargetConnection, Portal]] = {}
 
     def listen(self, portal: Portal, tpgt: int) -> Portal:
         """Open one portal and return its address, with the port that was picked for 0. Raises InputError."""
         sock = self._network.listen(portal)
         bound = net.local_portal(sock)
-        self._listeners[sock.fileno()] = sock
-        asyncio.get_running_loop().add_reader(sock.fileno(), self._accept, sock, tpgt)
+        self._groups[bound] = tpgt
+        self._listeners[bound] = sock
+        asyncio.get_running_loop().add_reader(sock.fileno(), self._accept, sock, bound)
         return bound
+
+    def portals(self) -> dict[Portal, bool]:
+        """Where it listens, or would if that portal were not offline; and whether it does."""
+        return {portal: portal in self._listeners for portal in self._groups}
+
+    def set_offline(self, portal: Portal) -> None:
+        """Close a portal and the connections that came in there. Harmless if it is. Raises ValueError for no portal."""
+        self._check(portal)
+        sock = self._listeners.pop(portal, None)
+        if sock is not None:
+            asyncio.get_running_loop().remove_reader(sock.fileno())
+            sock.close()
+        self._drop(portal, "the portal was taken offline")
+
+    def set_online(self, portal: Portal) -> None:
+        """Listen again. Harmless if it does. Raises ValueError for no portal, InputError if the address is taken."""
+        self._check(portal)
+        if portal not in self._listeners:
+            self.listen(portal, self._groups[portal])
+
+    def _check(self, portal: Portal) -> None:
+        if portal not in self._groups:
+            raise ValueError(f"there is no portal {portal}; expected {', '.join(map(str, self._groups))}")
 
     def close(self) -> None:
         """Stop listening and end all connections."""
         loop = asyncio.get_running_loop()
-        for fd, sock in self._listeners.items():
-            loop.remove_reader(fd)
+        for sock in self._listeners.values():
+            loop.remove_reader(sock.fileno())
             sock.close()
         self._listeners.clear()
-        for channel, connection in list(self._channels.items()):
-            connection.close("the target is shutting down")
-            channel.close()
-        self._channels.clear()
+        self._drop(None, "the target is shutting down")
 
-    def _accept(self, listener: Listener, tpgt: int) -> None:
+    def _drop(self, portal: Portal | None, cause: str) -> None:
+        """End the connections that came in by a portal, or all."""
+        for channel, (connection, came_by) in list(self._channels.items()):
+            if portal is None or came_by == portal:
+                connection.close(cause)
+                channel.close()
+                self._channels.pop(channel, None)
+
+    def _accept(self, listener: Listener, portal: Portal) -> None:
         try:
             sock, _ = listener.accept()
         except OSError:
@@ -76,7 +106,8 @@ class TargetServer:
         net.tune(sock)
         # The address that the connection came in on is what discovery must name (RFC 7143 §4.3)
         params = replace(
-            self._params, portal=net.local_portal(sock), tpgt=tpgt, challenge_seed=self._token_bytes(32)
+            self._params, portal=net.local_portal(sock), tpgt=self._groups[portal],
+            challenge_seed=self._token_bytes(32),
         )
         connection = TargetConnection(params, self._node, self._clock())
 
@@ -85,7 +116,7 @@ class TargetServer:
                 channel.finish()
 
         channel: Channel[TargetEvent] = Channel(sock, connection, self._clock, on_event)
-        self._channels[channel] = connection
+        self._channels[channel] = connection, portal
         channel.on_close = lambda: self._channels.pop(channel, None)
         channel.pump()
 

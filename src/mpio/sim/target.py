@@ -13,17 +13,17 @@ from mpio.proto.iscsi.negotiation import SessionParams
 from mpio.proto.iscsi.pdu import TaskFunction
 from mpio.proto.iscsi.target import TargetConnection
 from mpio.proto.iscsi.target_login import TargetParams
+from mpio.proto.iscsi.target_state import State
 from mpio.proto.iscsi.target_task import TargetTask
 from mpio.proto.scsi.sense import READ_ERROR
 from mpio.sim.loop import Node, VirtualLoop
 from mpio.sim.network import SimNetwork
-from mpio.target import faults
+from mpio.target.filters.base import Filter
+from mpio.target.filters.plant import plant
 from mpio.target.node import TargetNode
 from mpio.target.state import derive_naa
 from mpio.target.store import BlockStore, RamStore
 
-_PLANTS: dict[str, Callable[[BlockStore, int], BlockStore]] = {
-    "lost": faults.DroppedWrite, "stale": faults.StaleRead, "torn": faults.TornWrite}
 _CHECK_CONDITION = 0x02
 
 
@@ -93,6 +93,8 @@ class SimNode(TargetNode):
                 run(task)
 
         def on_management(function: int, lun: bytes, task: TargetTask | None, respond: Callable[[int], None]) -> None:
+            if connection.state is not State.FULL_FEATURE:
+                return  # it hung, and its session has ended meanwhile
             if self._hung.get(host) and function in _ENDS_TASKS:
                 self._stuck.setdefault(host, []).append(lambda: on_management(function, lun, task, respond))
             else:
@@ -137,6 +139,7 @@ class SimTarget:
         self._process = Node(loop, "target", clock_ppm=clock_ppm)
         self._server: TargetServer | None = None
         self._file: BlockStore | None = None
+        self._plant: Filter | None = plant(spec.plant, LUN) if spec.plant else None
         self._starts = 0
 
     async def start(self) -> None:
@@ -150,6 +153,8 @@ class SimTarget:
         identity = "file" if spec.store == "file" else f"ram {self._starts}"
         naa = derive_naa(node.name, LUN, identity)
         node.add_lun(LUN, self._store(), block_size=spec.block_size, naa=naa)
+        if self._plant is not None:
+            node.filters.add(self._plant)
         server = TargetServer(node, TargetParams(portal=self.portals[0]), self._process.clock, network=self._network,
                               token_bytes=self._rng.randbytes)
         for group, portal in enumerate(self.portals, start=1):
@@ -162,9 +167,6 @@ class SimTarget:
         if self._file is not None:
             return self._file
         store: BlockStore = RamStore(self._spec.size)
-        if self._spec.plant:
-            kind, _, count = self._spec.plant.partition(":")
-            store = _PLANTS[kind](store, int(count))
         if self._spec.store == "file":
             self._file = store
         return store

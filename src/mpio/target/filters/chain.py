@@ -230,8 +230,8 @@ def _answered(
 ) -> None:
     """A unit has answered a command that came by the filters: back through them, by the way it came."""
     reply: Any = task.context
-    if not isinstance(data, bytes | bytearray | memoryview):
-        data = b"".join(data)
+    if not isinstance(data, bytes):
+        data = bytes(data) if isinstance(data, bytearray | memoryview) else b"".join(data)
     reply(Response(status, sense, data, length))
 
 
