@@ -326,7 +326,7 @@ class NbdStore:
         """The connection is gone: fail what was on its way; with a write among it, the store is broken."""
         if self._sock is None:
             return
-        if self._loop is not None:
+        if self._loop is not None and not self._loop.is_closed():
             self._loop.remove_reader(self._sock)
             self._loop.remove_writer(self._sock)
         self._sock.close()
