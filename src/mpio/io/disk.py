@@ -272,6 +272,8 @@ def open_map(
             raise InputError(f"path {number}", str(error)) from None
     if not 1 <= len(addresses) <= PATHS_MAX:
         raise InputError("paths", f"expected 1 to {PATHS_MAX} target addresses, found {len(addresses)}")
+    for address in addresses:
+        _check_credentials(settings, address)
     try:
         return Disk(
             addresses,
@@ -284,3 +286,13 @@ def open_map(
         )
     except ValueError as error:  # settings that do not go together
         raise InputError("settings", str(error)) from None
+
+
+def _check_credentials(settings: Settings, address: TargetAddress) -> None:
+    """Refuse what would be left out without a word: CHAP of the target alone does not exist (RFC 7143 §12.1.3)."""
+    username = address.username or settings.username
+    for name in ("password", "username_in", "password_in"):
+        if username is None and getattr(settings, name) is not None:
+            raise InputError(name, f"needs username: without one, no CHAP is offered to {address.portal}")
+    if settings.username_in is not None and settings.password_in is None:
+        raise InputError("username_in", "needs password_in, the secret that the target must know")

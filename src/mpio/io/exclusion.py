@@ -34,8 +34,8 @@ class Exclusion:
     """
 
     def __init__(self, settings: Settings, rng: random.Random) -> None:
-        self.used = bool({"preempt", "lun_reset"}.intersection(fence_methods(settings)))
         given = settings.reservation_key
+        self.used = given is not None or bool({"preempt", "lun_reset"}.intersection(fence_methods(settings)))
         self._base_key = _OWN_KEYS | rng.getrandbits(24) << 8 if given is None else given
         self._lock = asyncio.Lock()
         self._pending: dict[int, asyncio.Task[None]] = {}

@@ -297,7 +297,7 @@ class PathRunner:
         if not context.exclusion.used:
             return False
         registered = await context.exclusion.register(self.path_id, session, self._lun)
-        if not registered and context.settings.fence != "auto":
+        if not registered and context.settings.fence in ("preempt", "lun_reset"):
             raise ConnectionLost(
                 f"fence {context.settings.fence} needs persistent reservations, which the target does not have")
         return registered

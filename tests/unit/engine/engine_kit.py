@@ -157,7 +157,9 @@ class Bench:
         return ["ok" if request.error is None else type(request.error).__name__ for request in self.done]
 
     def fence(self) -> Fence | None:
-        return self.map.next_action()
+        action = self.map.next_action()
+        assert action is None or isinstance(action, Fence)
+        return action
 
     def events(self, *kinds: Kind) -> list[Event]:
         return [event for event in self.journal if event.kind in kinds]

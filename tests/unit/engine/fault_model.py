@@ -217,6 +217,7 @@ class FaultModel:
 
     def take_actions(self) -> None:
         while (fence := self.map.next_action()) is not None:
+            assert isinstance(fence, Fence)
             assert fence.path_id not in self.fences, "a second fence for one path"
             assert fence.path_id not in fence.through
             self.fences[fence.path_id] = fence
