@@ -69,7 +69,7 @@ def dask(address: str) -> Pool:
 
     def pool(jobs: Sequence[Job]) -> Iterator[RunOutcome]:
         try:
-            client = distributed.Client(address, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
+            client = distributed.Client(address, timeout=CONNECT_TIMEOUT_S)
         except (TimeoutError, OSError, ValueError) as error:
             raise ConnectFailed(f"the Dask scheduler {address} can't be reached: {_first_line(error)}") from None
         try:
