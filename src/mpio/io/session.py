@@ -14,9 +14,10 @@ from mpio.io.channel import Channel
 from mpio.io.net import SYSTEM, Network
 from mpio.model.address import Portal
 from mpio.model.settings import Settings
-from mpio.model.task import Buffer, Outcome, Task
+from mpio.model.task import Barrier, Buffer, Outcome, Task
 from mpio.proto.iscsi import InitiatorConnection, LoginParams, TaskFunction
 from mpio.proto.iscsi import initiator_events as ev
+from mpio.proto.iscsi.initiator import ConnectionState
 from mpio.proto.iscsi.negotiation import SessionParams
 from mpio.units import seconds
 
@@ -97,12 +98,13 @@ class Session:
             self._channel.pump()
 
     async def command(
-        self, lun: bytes, cdb: bytes, read_length: int = 0, *, data_out: Buffer | None = None, timeout_s: float = 0.0
+        self, lun: bytes, cdb: bytes, read_length: int = 0, *, data_out: Buffer | None = None, timeout_s: float = 0.0,
+        ordered: bool = False,
     ) -> Reply:
-        """Run one command outside the map's own traffic. Raises ConnectionLost."""
+        """Run one command outside the map's own traffic; `ordered` as `Barrier` says. Raises ConnectionLost."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         buffer = bytearray(read_length)
-        task = Task(
+        task = (Barrier if ordered else Task)(
             lun,
             cdb,
             lambda _: None if done.done() else done.set_result(None),
@@ -110,8 +112,7 @@ class Session:
             read_buffer=memoryview(buffer) if read_length else None,
             timeout_ns=seconds(timeout_s or self._settings.timeout),
         )
-        if self.lost.done():
-            raise ConnectionLost(self.lost.result())
+        self._must_be_open()
         self.connection.submit(task, self._clock())
         self.pump()
         await done
@@ -122,8 +123,7 @@ class Session:
     async def reset_lun(self, lun: bytes) -> bool:
         """LOGICAL UNIT RESET. True if the target says that it is done. Raises ConnectionLost."""
         done: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
-        if self.lost.done():
-            raise ConnectionLost(self.lost.result())
+        self._must_be_open()
         self.connection.manage(
             TaskFunction.LOGICAL_UNIT_RESET, lun, lambda r: None if done.done() else done.set_result(r), self._clock()
         )
@@ -132,6 +132,14 @@ class Session:
         if response is None:
             raise ConnectionLost("ended before the LUN reset was answered")
         return response == 0
+
+    def _must_be_open(self) -> None:
+        """Raises ConnectionLost also while the session is being logged out, which the target may ask for any time."""
+        if self.lost.done():
+            raise ConnectionLost(self.lost.result())
+        state = self.connection.state
+        if state is not ConnectionState.FULL_FEATURE:
+            raise ConnectionLost(f"the session takes no more commands: {state.value}")
 
     async def send_targets(self, text: str = "All") -> list[tuple[str, list[tuple[Portal, int]]]]:
         """The targets and portals that the target lists, each portal with its group tag. Raises ConnectionLost."""
@@ -144,7 +152,8 @@ class Session:
     async def logout(self) -> None:
         """End the session in good order, within `logout_timeout`; then the connection is closed in any case."""
         if not self.lost.done():
-            self.connection.logout(self._clock())
+            if self.connection.state is ConnectionState.FULL_FEATURE:  # else the target asked for it, and it is begun
+                self.connection.logout(self._clock())
             self.pump()
             try:
                 async with asyncio.timeout(self._settings.logout_timeout):
