@@ -21,6 +21,9 @@ class Transitions(Generic[S, I]):
         name: what the machine is, for messages.
         rows: for each state, for each input, the next state, or None where the pair is illegal.
 
+    Attributes:
+        visited: if somebody sets it, the legal pairs that were taken, in the order of their first time.
+
     Raises:
         ValueError: if a pair is missing, or a state can't be reached from the first one.
     """
@@ -29,6 +32,7 @@ class Transitions(Generic[S, I]):
         self.name = name
         self.states = states
         self.inputs = inputs
+        self.visited: dict[tuple[S, I], None] | None = None
         self._rows = rows
         missing = [(s, i) for s in states for i in inputs if s not in rows or i not in rows[s]]
         if missing:
@@ -52,6 +56,8 @@ class Transitions(Generic[S, I]):
         target = self._rows[state][event]
         if target is None:
             raise LocalProtocolError(f"{self.name}: {event.name} is not allowed in state {state.name}")
+        if self.visited is not None:
+            self.visited[state, event] = None
         return target
 
     def allows(self, state: S, event: I) -> bool:

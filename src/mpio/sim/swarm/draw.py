@@ -43,7 +43,7 @@ def draw_plan(seed: int, *, fence: str | None = None) -> Plan:
         seed=seed, hosts=hosts, tpgts=tpgts, settings=settings, target=_target(rng), work=work,
         block_size=block_size, volatile=rng.random() < 0.3,
         delay_ns=rng.choice((50_000, 200_000, 1 * MS, 3 * MS)), jitter_ns=rng.choice((0, 0, 100_000, 1 * MS)),
-        segment_max=rng.choice((0, 0, 0, 48, 300, 1460)), latency_ns=rng.choice((0, 0, 1 * MS, 10 * MS)),
+        pieces=rng.choice((0, 50, 500)), latency_ns=rng.choice((0, 0, 1 * MS, 10 * MS)),
         host_ppm=tuple(_ppm(rng) for _ in range(hosts)), target_ppm=_ppm(rng), faults=faults,
         heal_ns=max((fault.ends_ns for fault in faults), default=0) + MS,
     )

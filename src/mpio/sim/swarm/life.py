@@ -159,7 +159,6 @@ class PathLife:
             self._registered = yield from self._register_key(session)
             session.on_lost = self._on_lost
             self._record(Kind.LOGIN_COMPLETED, tsih=session.connection.negotiated.tsih, tpgt=identity.tpgt)
-            self._fenced()
             context.map.path_up(
                 self.path_id, identity, session.connection, self._lun, context.clock(), registered=self._registered)
         except IdentityMismatch:
@@ -170,6 +169,7 @@ class PathLife:
             session.on_lost = None
             session.close("login given up")
             raise
+        self._fenced()
         self.identity = identity
         self.session = session
         self._connections.append(session.number)

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
+from itertools import pairwise
 from typing import Protocol
 
 from mpio.sim.swarm.schedule import Process, Schedule
@@ -18,6 +19,7 @@ from mpio.sim.swarm.schedule import Process, Schedule
 RETRY_FIRST_NS = 200_000_000  # Linux' least retransmission timeout
 RETRY_MAX_NS = 120_000_000_000
 SYN_RETRY_NS = 1_000_000_000
+PIECES_MAX = 4
 SEND_BUFFER_BYTES = 64 << 10  # of a socket; small, so that runs of a few KiB meet it
 
 
@@ -39,11 +41,11 @@ _Item = bytes | _Control
 
 @dataclass(frozen=True, slots=True)
 class LaneSpec:
-    """How a lane is without faults: delay, up to so much more at random, and the largest segment (0: no limit)."""
+    """How a lane is without faults: delay, up to so much more at random, and permille of sends that come in pieces."""
 
     delay_ns: int
     jitter_ns: int
-    segment_max: int
+    pieces: int
 
 
 class Lane:
@@ -90,17 +92,13 @@ class Lane:
         return start + delay
 
     def cut(self, data: bytes) -> list[bytes]:
-        """The segments that bytes travel in."""
-        largest = self._spec.segment_max
-        if not largest or len(data) == 1:
+        """The segments that bytes travel in: one, or some that are cut anywhere."""
+        rng, share = self._rng, self._spec.pieces
+        if not share or len(data) == 1 or rng.randrange(1000) >= share:
             return [data]
-        pieces = []
-        at = 0
-        while at < len(data):
-            size = self._rng.randint(1, largest)
-            pieces.append(data[at:at + size])
-            at += size
-        return pieces
+        cuts = sorted(rng.randrange(1, len(data)) for _ in range(rng.randint(1, PIECES_MAX - 1)))
+        edges = dict.fromkeys((0, *cuts, len(data)))
+        return [data[start:end] for start, end in pairwise(edges)]
 
     def keep_back(self, pipe: "Pipe", item: _Item) -> None:
         """Hold an item until `release`."""

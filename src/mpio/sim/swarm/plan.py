@@ -28,6 +28,9 @@ FaultKind = Literal[
     "host_pause", "host_crash",
 ]
 KINDS: tuple[str, ...] = get_args(FaultKind)
+WHOLE = frozenset(("restart", "power_loss", "target_pause", "disk_slow", "disk_hang", "disk_error", "host_pause",
+                   "host_crash"))
+"""Those that are about every path, or every one of a host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class Plan:
         hosts: how many. tpgts: the portal group of each portal; each host has one path to each portal.
         settings: of every host, as differences from the `fast` profile. target: TargetParams by name.
         work: what the hosts do. block_size: of the LU. volatile: whether its disk has a write-back cache.
-        delay_ns, jitter_ns, segment_max: of each lane. latency_ns: of a command, up to.
+        delay_ns, jitter_ns, pieces: of each lane; see LaneSpec. latency_ns: of a command, up to.
         host_ppm, target_ppm: how fast the clocks run.
         faults: in any order. heal_ns: when the last of them is over and the hosts are given time to recover.
     """
@@ -77,7 +80,7 @@ class Plan:
     volatile: bool
     delay_ns: int
     jitter_ns: int
-    segment_max: int
+    pieces: int
     latency_ns: int
     host_ppm: tuple[int, ...]
     target_ppm: int

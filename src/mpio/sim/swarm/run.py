@@ -18,15 +18,16 @@ from dataclasses import dataclass, field
 from mpio.check.order import check_journal
 from mpio.engine.path import PathState
 from mpio.errors import MpioError
-from mpio.events import Event, Kind
+from mpio.events import Kind
 from mpio.model.settings import Settings
 from mpio.planner.stall import reinstate_bound, stall_bound
+from mpio.sim.swarm import coverage
 from mpio.sim.swarm.disk import SwarmDisk
 from mpio.sim.swarm.faults import Parts, inject
 from mpio.sim.swarm.host import SwarmHost
 from mpio.sim.swarm.judge import Judge
 from mpio.sim.swarm.link import Cable, LaneSpec
-from mpio.sim.swarm.plan import Plan
+from mpio.sim.swarm.plan import WHOLE, Fault, Plan
 from mpio.sim.swarm.schedule import Schedule
 from mpio.sim.swarm.strand import Promise
 from mpio.sim.swarm.target import SwarmTarget
@@ -63,7 +64,7 @@ class RunResult:
 
     Attributes:
         violations: empty if all is well. counts: I/Os by "op outcome".
-        events: how often each kind of record came, by "kind" or "kind detail". sim_ns, steps: how long it was.
+        reached: what it covers; see `coverage`. sim_ns, steps: how long it was.
         recovered_ns: from the heal until all was well; None if it did not come to that.
         bound_ns: what it had for it.
         digest: of everything that the run's journal says.
@@ -72,7 +73,7 @@ class RunResult:
     seed: int
     violations: tuple[Violation, ...]
     counts: dict[str, int]
-    events: dict[str, int]
+    reached: tuple[str, ...]
     sim_ns: int
     steps: int
     recovered_ns: int | None
@@ -105,6 +106,7 @@ class Run:
         self.counts: Counter[str] = Counter()
         self.violations: list[Violation] = []
         self.recovered_ns: int | None = None
+        self.moments: dict[str, None] = {}
         self._settings = plan.settings_of(0)
         self.bound_ns = recovery_bound_ns(self._settings)
         self.judge = Judge(plan.blocks, plan.block_size, plan.seed + 1, self._rng("pool").randbytes(_POOL_BYTES))
@@ -121,8 +123,16 @@ class Run:
                              self._rng(f"workers {number}"), self.counts)
             self.schedule.at(0, self._start_workers, host)
         for fault in plan.faults:
-            self.schedule.at(fault.at_ns, inject, self.parts, fault, 1)
+            self.schedule.at(fault.at_ns, self._begin, fault)
             self.schedule.at(fault.ends_ns, inject, self.parts, fault, -1)
+
+    def _begin(self, fault: Fault) -> None:
+        """A fault comes; note in what states it finds the paths that it is about."""
+        for number, host in enumerate(self.parts.hosts):
+            for path_id, path in host.map.paths.items():
+                if (number, path_id) == (fault.host, fault.portal + 1) or fault.kind in WHOLE:
+                    self.moments[coverage.moment(fault.kind, path.state)] = None
+        inject(self.parts, fault, 1)
 
     def _rng(self, stream: str) -> random.Random:
         return random.Random(f"{self.plan.seed} {stream}")
@@ -136,7 +146,7 @@ class Run:
         return target
 
     def _cables(self, host: int) -> list[Cable]:
-        spec = LaneSpec(self.plan.delay_ns, self.plan.jitter_ns, self.plan.segment_max)
+        spec = LaneSpec(self.plan.delay_ns, self.plan.jitter_ns, self.plan.pieces)
         return [Cable(self.schedule, spec, self._rng(f"cable {host} {portal}"), portal, self.target)
                 for portal in range(len(self.plan.tpgts))]
 
@@ -284,32 +294,28 @@ def run_plan(plan: Plan, look: Callable[[Run], None] | None = None) -> RunResult
 
     `look` gets the world at the end.
     """
-    run = Run(plan)
-    try:
-        run.play()
-    except MpioError as error:
-        run.violations.append(Violation("runaway" if error.code == "runaway" else "crash", _where(error)))
-    except Exception as error:  # noqa: BLE001 - any exception out of an engine is what the swarm looks for
-        run.violations.append(Violation("crash", _where(error)))
+    with coverage.recording() as reached:
+        run = Run(plan)
+        try:
+            run.play()
+        except MpioError as error:
+            run.violations.append(Violation("runaway" if error.code == "runaway" else "crash", _where(error)))
+        except Exception as error:  # noqa: BLE001 - any exception out of an engine is what the swarm looks for
+            run.violations.append(Violation("crash", _where(error)))
     digest = hashlib.sha256()
-    events: Counter[str] = Counter()
     for host in run.parts.hosts:
+        reached |= coverage.of_records(host.journal)
         for event in host.journal:
             digest.update(event.to_json().encode())
-            events[_describe(event)] += 1
     if look is not None:
         look(run)
     digest.update(repr((sorted(run.counts.items()), [str(v) for v in run.violations])).encode())
     return RunResult(
-        seed=plan.seed, violations=tuple(run.violations), counts=dict(run.counts), events=dict(events),
+        seed=plan.seed, violations=tuple(run.violations), counts=dict(run.counts),
+        reached=tuple(reached | run.moments | coverage.of_faults(plan.faults)),
         sim_ns=run.schedule.now, steps=run.schedule.steps, recovered_ns=run.recovered_ns, bound_ns=run.bound_ns,
         digest=digest.hexdigest()[:16],
     )
-
-
-def _describe(event: Event) -> str:
-    detail = event.fields.get("method") or event.fields.get("new")
-    return f"{event.kind} {detail}" if isinstance(detail, str) else str(event.kind)
 
 
 def _where(error: Exception) -> str:

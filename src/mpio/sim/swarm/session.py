@@ -10,6 +10,7 @@ from mpio.model.settings import Settings
 from mpio.model.task import Outcome, Task
 from mpio.proto.iscsi import InitiatorConnection, LoginParams, TaskFunction
 from mpio.proto.iscsi import initiator_events as ev
+from mpio.proto.iscsi.initiator import ConnectionState
 from mpio.sim.swarm.endpoint import Endpoint
 from mpio.sim.swarm.link import Cable, End
 from mpio.sim.swarm.schedule import Process
@@ -96,8 +97,7 @@ class Session:
             lun, cdb, lambda _: done.keep(None), data_out=data_out,
             read_buffer=memoryview(buffer) if read_length else None, timeout_ns=seconds(self._settings.timeout),
         )
-        if self.lost.done:
-            raise ConnectionLost(self.lost.value)
+        self._must_be_open()
         self.connection.submit(task, self._clock())
         self.pump()
         yield from wait(done)
@@ -108,8 +108,7 @@ class Session:
     def reset_lun(self, lun: bytes) -> Routine[bool]:
         """LOGICAL UNIT RESET. True if the target says that it is done. Raises ConnectionLost."""
         done: Promise[int | None] = Promise()
-        if self.lost.done:
-            raise ConnectionLost(self.lost.value)
+        self._must_be_open()
         self.connection.manage(TaskFunction.LOGICAL_UNIT_RESET, lun, done.keep, self._clock())
         self.pump()
         response = yield from wait(done)
@@ -117,10 +116,19 @@ class Session:
             raise ConnectionLost("ended before the LUN reset was answered")
         return response == 0
 
+    def _must_be_open(self) -> None:
+        """Raises ConnectionLost."""
+        if self.lost.done:
+            raise ConnectionLost(self.lost.value)
+        state = self.connection.state
+        if state is not ConnectionState.FULL_FEATURE:
+            raise ConnectionLost(f"the session takes no more commands: {state.value}")
+
     def log_out(self) -> Routine[None]:
         """End the session in good order, within `logout_timeout`; then the connection is closed in any case."""
         if not self.lost.done:
-            self.connection.logout(self._clock())
+            if self.connection.state is ConnectionState.FULL_FEATURE:
+                self.connection.logout(self._clock())
             self.pump()
             with contextlib.suppress(TimeoutError):
                 yield from wait(self._logged_out, seconds(self._settings.logout_timeout))

@@ -88,8 +88,8 @@ class Worker:
         self._rouse()
 
     def go_on(self, ios: int) -> None:
-        """So many I/Os have to end well from here on, however many it takes."""
-        self.done = 0
+        """So many I/Os have to end well from here on, however many it takes; what was left to do is not done."""
+        self.done = self.left = 0
         self._wanted = ios
         if self._begun:
             self._rouse()
