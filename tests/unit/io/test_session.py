@@ -42,7 +42,7 @@ async def with_session(scene: Callable[[Session], Coroutine[Any, Any, None]]) ->
     lambda session: session.command(LUN, bytes(6)), lambda session: session.reset_lun(LUN),
 ], ids=["command", "reset"])
 def test_nothing_can_be_asked_of_a_session_that_is_being_logged_out(ask: Callable[[Session], Any]) -> None:
-    """The target may ask for a logout at any time; whoever fences through this session must hear it as a nexus error."""
+    """The target may ask for a logout at any time; whoever fences through it must hear it as a nexus error."""
 
     async def scene(session: Session) -> None:
         session.connection.logout(time.monotonic_ns())
