@@ -11,6 +11,7 @@ import errno
 import fcntl
 import mmap
 import os
+import stat
 import time
 from pathlib import Path
 
@@ -102,6 +103,20 @@ class FileStore:
         if found == 0:
             raise InputError(str(self.path), "is empty: expected a size, or a file that has one")
         return found
+
+    def grow(self, size_bytes: int) -> None:
+        """See target.growth.GrowingStore: a regular file is made larger; of a device, so much has to be there."""
+        try:
+            found = os.lseek(self._fd, 0, os.SEEK_END)
+            if found < size_bytes and self.writable and stat.S_ISREG(os.fstat(self._fd).st_mode):
+                os.ftruncate(self._fd, size_bytes)
+                self._keep()
+                found = size_bytes
+        except OSError as error:
+            raise ValueError(f"{self.path} can't be made larger: {error.strerror}") from None
+        if found < size_bytes:
+            raise ValueError(f"{self.path} has {found} bytes and can't be made larger from here")
+        self.size_bytes = size_bytes
 
     def _keep(self) -> None:
         """The file and its size are on stable storage before anything is put into it."""

@@ -56,6 +56,13 @@ class SparseBytes:
             self.bytes.madvise(mmap.MADV_DONTNEED, first_page, last_page - first_page)  # private pages come back zero
         self.bytes[last_page:end] = bytes(end - last_page)
 
+    def grow(self, size: int) -> None:
+        """Have so many bytes; the new ones are zero. Raises ValueError if the address space does not hold them."""
+        try:
+            self.bytes.resize(size)
+        except (OSError, OverflowError, SystemError) as error:
+            raise ValueError(f"no address space for {size} bytes of memory: {error}") from None
+
     def fill(self, start: int, end: int, value: int) -> None:
         """Set every byte of a range, in pieces."""
         piece = bytes((value,)) * min(end - start, 1 << 20)
@@ -80,6 +87,10 @@ class AllocationMap:
     def __init__(self, size_bytes: int) -> None:
         self._sparse = SparseBytes(-(-size_bytes // SECTOR_BYTES))
         self.sectors = self._sparse.bytes
+
+    def grow(self, size_bytes: int) -> None:
+        """The store is larger now; nothing is in its new part. Raises ValueError."""
+        self._sparse.grow(-(-size_bytes // SECTOR_BYTES))
 
     def discard(self, offset: int, length: int) -> None:
         """Nothing is there any more."""

@@ -98,6 +98,12 @@ class RamStore:
         self._sparse.zero(offset, offset + length)
         self.map.discard(offset, length)
 
+    def grow(self, size_bytes: int) -> None:
+        """See growth.GrowingStore."""
+        self.map.grow(size_bytes)
+        self._sparse.grow(size_bytes)
+        self.size_bytes = size_bytes
+
     def anchor(self, offset: int, length: int) -> None:
         """Like `discard`, and the map says that the room is kept."""
         self._sparse.zero(offset, offset + length)
