@@ -115,7 +115,7 @@ def test_claims_that_fail_are_kept_in_words() -> None:
 
 
 def test_a_fault_of_the_target_itself_is_counted_by_kind() -> None:
-    planted = dataclasses.replace(SCENARIO, target=dataclasses.replace(SCENARIO.target, plant="lost:60"))
+    planted = dataclasses.replace(SCENARIO, target=dataclasses.replace(SCENARIO.target, plant="lost:20"))
     outcome = run_job(Campaign(planted, BOTH[:1], runs=1).jobs()[0])
     assert outcome.verdict is Result.FAIL
     assert outcome.bad_blocks.get("lost", 0) >= 1

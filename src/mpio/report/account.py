@@ -1,6 +1,7 @@
 """What `mpio simulate` shows: the account of a campaign, from which terminal, HTML and JSON are made.
 
-Owns: how runs become figures, which run is the worst, the verdict over all, and the JSON form (docs/json.md).
+Owns: how runs become figures, which run is the worst, the verdict over all, and the JSON form (docs/json.md). Text is
+cleaned when it enters, so that no file's content can play tricks on a terminal or a page.
 """
 
 import math
@@ -10,10 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from mpio.check.verdict import Result
+from mpio.report.shape import clean
 from mpio.sim.campaign import CampaignResult, FaultOutcome, RunOutcome, Subject
 from mpio.units import NS_PER_S
 
 VERSION = 1
+NAME_MAX = 60
 MEDIAN, P99 = 0.5, 0.99
 _ROUNDING = 1e-9  # 0.99 * 100 is a little more than 99
 
@@ -161,14 +164,15 @@ def account(result: CampaignResult) -> Account:
     verdict = _overall([outcome.verdict for outcome in result.outcomes])
     if result.missing and verdict is Result.PASS:
         verdict = Result.UNKNOWN
-    return Account(about.name, about.description, rows, verdict, result.missing, result.lost)
+    return Account(clean(about.name, NAME_MAX), clean(about.description), rows, verdict, result.missing,
+                   clean(result.lost))
 
 
 def _row(subject: Subject, outcomes: Sequence[RunOutcome]) -> Row:
     faults = [fault for outcome in outcomes for fault in outcome.faults]
     by_fault: dict[str, list[FaultOutcome]] = {}
     for fault in faults:
-        by_fault.setdefault(f"{fault.fault} on path {fault.path}", []).append(fault)
+        by_fault.setdefault(clean(f"{fault.fault} on path {fault.path}"), []).append(fault)
     ios = Counter[str]()
     bad_blocks = Counter[str]()
     for outcome in outcomes:
@@ -177,7 +181,8 @@ def _row(subject: Subject, outcomes: Sequence[RunOutcome]) -> Row:
         bad_blocks.update(outcome.bad_blocks)
     verdicts = Counter(outcome.verdict for outcome in outcomes)
     return Row(
-        subject, _overall(verdicts), {result: verdicts[result] for result in Result}, Spread.of(faults),
+        Subject(clean(subject.name, NAME_MAX), subject.settings, clean(subject.origin)), _overall(verdicts),
+        {result: verdicts[result] for result in Result}, Spread.of(faults),
         tuple((name, Spread.of(of_kind)) for name, of_kind in by_fault.items()), _complaints(outcomes),
         sum(outcome.false_failover for outcome in outcomes), ios.total(), ios["fail"], ios["unknown"],
         dict(sorted(bad_blocks.items())), max(outcomes, key=_badness, default=None),
@@ -193,7 +198,8 @@ def _complaints(outcomes: Sequence[RunOutcome]) -> tuple[Complaint, ...]:
         for result, claims in ((Result.FAIL, outcome.broken), (Result.UNKNOWN, outcome.undecided)):
             for name, detail in claims:
                 found.setdefault((name, result), []).append((outcome.seed, detail))
-    complaints = [Complaint(name, result, len(where), *where[0]) for (name, result), where in found.items()]
+    complaints = [Complaint(clean(name), result, len(where), where[0][0], clean(where[0][1]))
+                  for (name, result), where in found.items()]
     return tuple(sorted(complaints, key=lambda item: (item.result is not Result.FAIL, -item.runs)))
 
 

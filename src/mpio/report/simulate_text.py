@@ -13,7 +13,6 @@ from rich.text import Text
 
 from mpio.check.verdict import Result
 from mpio.report.account import Account, Complaint, Row, Spread
-from mpio.report.shape import clean
 from mpio.report.svg import Logarithmic, round_down, round_up
 from mpio.report.words import number, plural
 from mpio.units import NS_PER_S, format_duration
@@ -23,6 +22,7 @@ FAULTS_MAX = 30
 SIGNS: dict[Result, str] = {Result.PASS: "✓", Result.FAIL: "✗", Result.UNKNOWN: "?"}
 WORDS: dict[Result, str] = {Result.PASS: "PASS", Result.FAIL: "FAIL", Result.UNKNOWN: "CANNOT TELL"}
 STYLES: dict[Result, str] = {Result.PASS: "green", Result.FAIL: "red", Result.UNKNOWN: "yellow"}
+_DETAIL_MAX = 300  # characters of a claim's detail
 _LEVELS = "▁▂▃▄▅▆▇█"
 _CELLS_MAX, _CELLS_MIN = 48, 16
 _NARROWEST_NS = NS_PER_S // 1000
@@ -38,7 +38,7 @@ def print_account(account: Account, console: Console, replay: str) -> None:
 def sentence(account: Account) -> str:
     """The account in one sentence, without its verdict's own word."""
     runs = sum(row.runs for row in account.rows)
-    parts = [f"{plural(runs, 'run')} of {clean(account.scenario, 60)}"]
+    parts = [f"{plural(runs, 'run')} of {account.scenario}"]
     if len(account.rows) > 1:
         parts[0] += f" under {len(account.rows)} settings"
     parts += [f"{plural(count, 'run')} {word}" for result, word in (
@@ -84,7 +84,7 @@ def _parts(account: Account, width: int, replay: str) -> list[RenderableType]:
         (f"{SIGNS[account.verdict]} {WORDS[account.verdict]}", f"bold {STYLES[account.verdict]}"), " — ",
         sentence(account))]
     if account.lost:
-        parts.append(Text(f"! {clean(account.lost)}; {plural(account.missing, 'run')} not done", style="yellow"))
+        parts.append(Text(f"! {account.lost}; {plural(account.missing, 'run')} not done", style="yellow"))
     stalls = [row for row in account.rows if row.spread.stalls_ns]
     if stalls:
         parts += [*_heading("Stall of I/O in a fault"), _stalls(account.rows), *_drawing(account.rows, width)]
@@ -117,7 +117,7 @@ def _stalls(rows: Sequence[Row]) -> Table:
 def _faults(row: Row) -> Table:
     table = _table(["fault"], ["median", "p99", "worst", "bound", "of bound", "runs"])
     for name, spread in row.by_fault[:FAULTS_MAX]:
-        table.add_row(Text(clean(name)), duration(spread.median_ns), duration(spread.p99_ns),
+        table.add_row(Text(name), duration(spread.median_ns), duration(spread.p99_ns),
                       duration(spread.worst_ns), bound_words(spread), percent(spread.share),
                       number(len(spread.stalls_ns)))
     return table
@@ -186,8 +186,12 @@ def _complaints(found: Sequence[tuple[Row, Complaint]], many: bool) -> Table:
         where = [Text(row.subject.name)] if many else []
         table.add_row(Text(f"{SIGNS[item.result]} {item.claim}", style=STYLES[item.result]), *where,
                       Text(plural(item.runs, "run")),
-                      Text(f"seed {item.seed}: {clean(item.detail, 300)}", style="dim"))
+                      Text(f"seed {item.seed}: {_short(item.detail)}", style="dim"))
     return table
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _DETAIL_MAX else text[:_DETAIL_MAX - 1] + "…"
 
 
 def _table(left: Sequence[str], right: Sequence[str]) -> Table:
