@@ -14,8 +14,8 @@ import click
 from mpio.errors import InputError
 from mpio.model.address import Portal
 from mpio.proto.iscsi.chap import ChapConfig
-from mpio.proto.iscsi.target_login import TargetParams
 from mpio.target.configuration import Configuration, TargetSection
+from mpio.target.limits import Limits, parse_limits
 from mpio.target.node import Access, TargetNode
 from mpio.target.reservation_record import ReservationKeeper
 from mpio.target.state import derive_naa
@@ -47,13 +47,16 @@ class _Verb(click.Group):
 @click.option("--lun", "luns", multiple=True, metavar="N=STORE[,OPTION]…",
               help="A LUN in RAM (ram:SIZE), on a file or block device (file:PATH), behind an NBD server (its URI), or "
               "on one of these with what is written kept in RAM (cow:PATH, cow:URI). Add ',bs=4096' for the block "
-              "size, ',ro' for read-only, ',size=1GiB' to make a sparse file of that size, ',direct' to go past the page "
-              "cache, ',thick' for no unmapping, ',removable' for a medium that can be ejected, ',wwid=6…' to name it. "
-              "May be repeated.")
+              "size, ',ro' for read-only, ',size=1GiB' to make a sparse file of that size, ',direct' to go past the "
+              "page cache, ',thick' for no unmapping, ',removable' for a medium that can be ejected, ',wwid=6…' for its "
+              "name. May be repeated.")
 @click.option("--chap", type=click.Path(path_type=Path), metavar="FILE",
               help="Ask for CHAP: first line 'user secret'; a second one is the target's own, for mutual CHAP.")
 @click.option("--allow", "initiators", multiple=True, metavar="IQN",
               help="Admit only these initiators. May be repeated.")
+@click.option("--limit", "limits", multiple=True, metavar="NAME=VALUE",
+              help="How much initiators can take up: connections, sessions, sessions-per-initiator, tasks, pdu, write, "
+              "gather, login-time. May be repeated.")
 @click.option("--alua", type=click.Choice(("implicit", "explicit")),
               help="Whether initiators may change the states of portal groups (explicit); implicit if not given.")
 @click.option("--state", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
@@ -76,6 +79,7 @@ def command(
     luns: tuple[str, ...],
     chap: Path | None,
     initiators: tuple[str, ...],
+    limits: tuple[str, ...],
     alua: str | None,
     state: Path | None,
     config: Path | None,
@@ -104,6 +108,7 @@ def command(
         node = TargetNode(
             name or file.name or DEFAULT_NAME, alias="mpio", explicit_alua=(alua or file.alua) == "explicit",
             access=Access(initiators=allowed or None, chap=proof, discovery_chap=proof),
+            limits=_limits(limits, told.limits),
         )
     except ValueError as error:
         raise InputError("--name", str(error)) from None
@@ -115,6 +120,13 @@ def command(
         node, places, lambda: misbehave(node, told, filters, plant), control or _path(file.control),
         log or _path(file.log),
     ))
+
+
+def _limits(words: tuple[str, ...], told: Limits) -> Limits:
+    try:
+        return parse_limits(words, told)
+    except ValueError as error:
+        raise InputError("--limit", str(error)) from None
 
 
 def _path(text: str | None) -> Path | None:
@@ -136,7 +148,9 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    server = TargetServer(node, TargetParams(portal=Portal("127.0.0.1")), time.monotonic_ns)
+    server = TargetServer(
+        node, node.limits.params(Portal("127.0.0.1")), time.monotonic_ns, connections_max=node.limits.connections
+    )
     orders = ControlServer(Control(node, server).handle)
     timer = FilterTimer(node.filters, time.monotonic_ns)
     node.filters.on_log = log_to(log)

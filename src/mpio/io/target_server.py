@@ -17,9 +17,9 @@ from mpio.io.net import SYSTEM, Listener, Network
 from mpio.model.address import Portal
 from mpio.proto.iscsi.target import TargetConnection
 from mpio.proto.iscsi.target_login import LoginAcceptor, TargetParams
-from mpio.proto.iscsi.target_state import ConnectionEnded, TargetEvent
+from mpio.proto.iscsi.target_state import ConnectionEnded, State, TargetEvent
 
-CONNECTIONS_MAX = 256  # at a time; more are accepted and closed at once, so that the backlog does not fill
+CONNECTIONS_MAX = 256
 
 
 class TargetServer:
@@ -28,6 +28,7 @@ class TargetServer:
     Args:
         node: decides who may log in, and gets the sessions.
         params: template for each connection; portal, group and challenge are filled in.
+        connections_max: at a time.
         clock: time in ns.
         network: where the portals are.
         token_bytes: random bytes, for CHAP challenges.
@@ -35,13 +36,14 @@ class TargetServer:
 
     def __init__(
         self, node: LoginAcceptor, params: TargetParams, clock: Callable[[], int], *, network: Network = SYSTEM,
-        token_bytes: Callable[[int], bytes] = secrets.token_bytes,
+        token_bytes: Callable[[int], bytes] = secrets.token_bytes, connections_max: int = CONNECTIONS_MAX,
     ) -> None:
         self._node = node
         self._params = params
         self._clock = clock
         self._network = network
         self._token_bytes = token_bytes
+        self._connections_max = connections_max
         self._groups: dict[Portal, int] = {}  # portal group tags, also of portals that are offline
         self._listeners: dict[Portal, Listener] = {}
         self._channels: dict[Channel[TargetEvent], tuple[TargetConnection, Portal]] = {}
@@ -95,13 +97,27 @@ class TargetServer:
                 channel.close()
                 self._channels.pop(channel, None)
 
+    def _make_room(self) -> bool:
+        """Close the oldest connection that has not logged in, or only looks around. Whether there was one.
+
+        So connections that never log in can't keep those out that do.
+        """
+        for wanted in (_is_half_open, _is_discovery):
+            for channel, (connection, _) in self._channels.items():
+                if wanted(connection):
+                    connection.close("too many connections: the oldest that has no session makes room")
+                    channel.close()
+                    self._channels.pop(channel, None)
+                    return True
+        return False
+
     def _accept(self, listener: Listener, portal: Portal) -> None:
         try:
             sock, _ = listener.accept()
         except OSError:
             return  # the peer was gone before we looked, or no descriptors are left: both pass
-        if len(self._channels) >= CONNECTIONS_MAX:
-            sock.close()
+        if len(self._channels) >= self._connections_max and not self._make_room():
+            sock.close()  # rather than left waiting, so that the backlog does not fill
             return
         net.tune(sock)
         # The address that the connection came in on is what discovery must name (RFC 7143 §4.3)
@@ -119,6 +135,14 @@ class TargetServer:
         self._channels[channel] = connection, portal
         channel.on_close = lambda: self._channels.pop(channel, None)
         channel.pump()
+
+
+def _is_half_open(connection: TargetConnection) -> bool:
+    return connection.state is State.LOGIN
+
+
+def _is_discovery(connection: TargetConnection) -> bool:
+    return connection.negotiated is not None and connection.negotiated.is_discovery
 
 
 def check_exposure(portal: Portal, *, guarded: bool) -> None:

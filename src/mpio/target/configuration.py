@@ -12,6 +12,7 @@ from mpio.model.toml_text import Places, read_toml
 from mpio.target.filters import build
 from mpio.target.filters.alua_flap import parse_state
 from mpio.target.filters.parameters import FLAG, INTEGER, TEXT, TEXTS, parameter, read_parameters
+from mpio.target.limits import Limits
 
 FILE_MAX_BYTES = 1 << 20
 
@@ -55,6 +56,7 @@ class Configuration:
         target: `[target]`. portals: as for --portal. luns: as for --lun.
         groups: of portal groups, what is not as usual.
         filters: tables for `control.add_filter`, which were tried.
+        limits: `[limits]`.
     """
 
     target: TargetSection
@@ -62,6 +64,7 @@ class Configuration:
     luns: tuple[str, ...] = ()
     groups: tuple[GroupSection, ...] = ()
     filters: tuple[Mapping[str, Any], ...] = field(default=())
+    limits: Limits = field(default_factory=Limits)
 
 
 def parse_configuration(text: str, file: str) -> Configuration:
@@ -69,13 +72,14 @@ def parse_configuration(text: str, file: str) -> Configuration:
     document = read_toml(text, file)
     places = Places(file, text)
     for name, value in document.items():
-        if name not in ("target", "portal", "group", "lun", "filter"):
+        if name not in ("target", "limits", "portal", "group", "lun", "filter"):
             is_section = isinstance(value, dict | list)
             raise places.error(name if is_section else "", 0, "" if is_section else name,
-                               "expected [target], [[portal]], [[group]], [[lun]] or [[filter]]")
-    head = document.get("target", {})
-    if not isinstance(head, dict):
-        raise places.error("", 0, "target", "expected a section [target]")
+                               "expected [target], [limits], [[portal]], [[group]], [[lun]] or [[filter]]")
+    head, limits = document.get("target", {}), document.get("limits", {})
+    for name, section in (("target", head), ("limits", limits)):
+        if not isinstance(section, dict):
+            raise places.error("", 0, name, f"expected a section [{name}]")
     return Configuration(
         _read(TargetSection, head, places, "target", 0),
         tuple(_portal(_read(PortalSection, table, places, "portal", index))
@@ -84,6 +88,7 @@ def parse_configuration(text: str, file: str) -> Configuration:
         tuple(_read(GroupSection, table, places, "group", index)
               for index, table in _tables(document, places, "group")),
         tuple(_filter(table, places, index) for index, table in _tables(document, places, "filter")),
+        _read(Limits, limits, places, "limits", 0),
     )
 
 

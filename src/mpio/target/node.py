@@ -20,6 +20,7 @@ from mpio.proto.iscsi.target_task import TargetTask
 from mpio.proto.scsi.sense import CLEARED_BY_OTHER_INITIATOR, NEXUS_LOSS, POWER_ON_OR_RESET
 from mpio.target.device import TargetDevice
 from mpio.target.filters.chain import Complete, FilterChain
+from mpio.target.limits import Limits
 from mpio.target.nexus import Nexus, NexusKey, PortGroup
 from mpio.target.response import Response
 from mpio.target.state import UnitOptions, UnitState
@@ -27,7 +28,6 @@ from mpio.target.store import BlockStore, StoreError
 from mpio.target.task_queue import TaskQueue, all_held, defers
 from mpio.target.unit import LogicalUnit
 
-SESSIONS_MAX = 256
 _TSIH_MAX = 0xFFFF
 _WILDCARDS = frozenset(("0.0.0.0", "::"))  # noqa: S104 - to be recognised, not to be bound
 _LINK_LOCAL = "fe80:"
@@ -87,9 +87,10 @@ class TargetNode:
 
     Args:
         name: iSCSI name. alias: what it says of itself. explicit_alua: initiators may set port group states.
+        limits: how much initiators can take up.
 
     Attributes:
-        device: the SCSI side. access: who may log in. sessions: live ones by nexus.
+        device: the SCSI side. access: who may log in, limits: how often. sessions: live ones by nexus.
         filters: what stands between the sessions and the units, and misbehaves.
         redirects: where logins at a portal are sent, as (portal, permanently); key None: those at any portal.
 
@@ -98,11 +99,13 @@ class TargetNode:
     """
 
     def __init__(
-        self, name: str, *, alias: str = "", access: Access | None = None, explicit_alua: bool = False
+        self, name: str, *, alias: str = "", access: Access | None = None, explicit_alua: bool = False,
+        limits: Limits | None = None,
     ) -> None:
         self.name = check_iscsi_name(name)
         self.alias = alias
         self.access = access or Access()
+        self.limits = limits or Limits()
         self.device = TargetDevice(self.name, explicit_alua=explicit_alua)
         self.device.on_abort = self._abort
         self.sessions: dict[NexusKey, Session] = {}
@@ -171,8 +174,8 @@ class TargetNode:
         if old is not None:
             self._end_session(old)
             old.connection.close("reinstated: the initiator logged in again with the same ISID")
-        elif len(self.sessions) >= SESSIONS_MAX:
-            raise LoginRejected(f"{SESSIONS_MAX} sessions are open already", status=_OUT_OF_RESOURCES)
+        else:
+            self._check_room(params.initiator_name)
         session = Session(Nexus(key, group), connection, self._new_tsih())
         self._settle()
         self.sessions[key] = session
@@ -199,6 +202,14 @@ class TargetNode:
         return [(self.name, list(listed))]
 
     # --- sessions
+
+    def _check_room(self, initiator: str) -> None:
+        """Raises LoginRejected if one more session would be too many."""
+        if len(self.sessions) >= self.limits.sessions:
+            raise LoginRejected(f"{self.limits.sessions} sessions are open already", status=_OUT_OF_RESOURCES)
+        own = sum(key.initiator == initiator for key in self.sessions)
+        if own >= self.limits.sessions_per_initiator:
+            raise LoginRejected(f"{initiator} has {own} sessions already", status=_OUT_OF_RESOURCES)
 
     def _queues(self) -> list[TaskQueue]:
         return [unit.queue for unit in self.device.units.values() if unit.queue is not None]

@@ -19,7 +19,7 @@ from mpio.proto.iscsi.target_login import TargetParams
 from mpio.proto.iscsi.target_state import State
 from mpio.proto.scsi import cdb, reservation, sense
 from mpio.proto.scsi.sense import Sense
-from mpio.target import node as node_module
+from mpio.target.limits import Limits
 from mpio.target.node import Access, TargetNode
 from mpio.target.store import RamStore
 
@@ -30,8 +30,8 @@ LUN = lun_bytes(1)
 CONFIGURED = Settings(initial_r2t=True, immediate_data=False)
 
 
-def make(access: Access | None = None, **options: bool) -> TargetNode:
-    node = TargetNode(NAME, alias="disks", access=access, **options)
+def make(access: Access | None = None, *, explicit_alua: bool = False) -> TargetNode:
+    node = TargetNode(NAME, alias="disks", access=access, explicit_alua=explicit_alua)
     for tpgt, portal in enumerate(PORTALS, start=1):
         node.add_portal(tpgt, portal)
     node.add_lun(1, RamStore(1 << 20))
@@ -207,9 +207,10 @@ def test_reserve_6_ends_with_its_session_and_registrations_do_not() -> None:
     assert reservation.parse_keys(task.read_buffer[: 64 - task.residual]) == (1, [5])
 
 
-def test_sessions_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(node_module, "SESSIONS_MAX", 2)
+@pytest.mark.parametrize("limits", [Limits(sessions=2), Limits(sessions_per_initiator=2)])
+def test_sessions_are_bounded(limits: Limits) -> None:
     node = make()
+    node.limits = limits
     Peer(node).up()
     Peer(node, isid=2).up()
     (event,) = Peer(node, isid=3).run()
