@@ -48,8 +48,8 @@ class _Verb(click.Group):
               help="A LUN in RAM (ram:SIZE), on a file or block device (file:PATH), behind an NBD server (its URI), or "
               "on one of these with what is written kept in RAM (cow:PATH, cow:URI). Add ',bs=4096' for the block "
               "size, ',ro' for read-only, ',size=1GiB' to make a sparse file of that size, ',direct' to go past the "
-              "page cache, ',thick' for no unmapping, ',removable' for a medium that can be ejected, ',wwid=6…' for its "
-              "name. May be repeated.")
+              "page cache, ',thick' for no unmapping, ',removable' for a medium that can be ejected, ',wwid=6…' for "
+              "its name. May be repeated.")
 @click.option("--chap", type=click.Path(path_type=Path), metavar="FILE",
               help="Ask for CHAP: first line 'user secret'; a second one is the target's own, for mutual CHAP.")
 @click.option("--allow", "initiators", multiple=True, metavar="IQN",
