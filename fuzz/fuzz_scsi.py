@@ -17,10 +17,11 @@ with atheris.instrument_imports(include=["mpio"]):
     from mpio.proto.scsi.alua import parse_report, parse_set_list
     from mpio.proto.scsi.capacity import Capacity
     from mpio.proto.scsi.cdb import parse_unmap_list
+    from mpio.proto.scsi.copy import CopyList, CopyListError
     from mpio.proto.scsi.disposition import Disposition, dispose_sense
     from mpio.proto.scsi.luns import parse_luns
     from mpio.proto.scsi.probe import probe
-    from mpio.proto.scsi.reservation import OutParameters, parse_keys, parse_reservation
+    from mpio.proto.scsi.reservation import MoveParameters, OutParameters, parse_keys, parse_reservation
     from mpio.proto.scsi.sense import POWER_ON_OR_RESET, Sense
     from mpio.target.device import TargetDevice
     from mpio.target.nexus import Nexus, NexusKey, PortGroup
@@ -31,7 +32,8 @@ with atheris.instrument_imports(include=["mpio"]):
 PARSERS = (
     inquiry.StandardInquiry.parse, inquiry.BlockLimits.parse, inquiry.Provisioning.parse, inquiry.parse_identification,
     inquiry.parse_serial, inquiry.parse_supported_pages, Capacity.parse_10, Capacity.parse_16, parse_luns, parse_report,
-    parse_set_list, parse_unmap_list, parse_keys, parse_reservation, OutParameters.parse,
+    parse_set_list, parse_unmap_list, parse_keys, parse_reservation, OutParameters.parse, MoveParameters.parse,
+    CopyList.parse,
 )
 COMMAND_BYTES = 18  # nexus and LUN, CDB, length of the data that follow
 PROBE_STEPS_MAX = 500
@@ -42,7 +44,7 @@ def parse(data: bytes) -> None:
     for parser in PARSERS:
         try:
             parser(data)
-        except RemoteProtocolError:
+        except (RemoteProtocolError, CopyListError):
             continue
     found = Sense.parse(data)
     assert isinstance(dispose_sense(found), Disposition)
@@ -69,7 +71,7 @@ def serve(data: bytes) -> None:
     """Commands on three nexuses of one LU."""
     device = TargetDevice("iqn.2026-01.example:t", explicit_alua=True)
     groups = [device.add_group(PortGroup(tpgt)) for tpgt in (1, 2)]
-    unit = device.add_unit(1, RamStore(1 << 20))
+    unit = device.add_unit(1, RamStore(1 << 20), removable=True)
     nexuses = [Nexus(NexusKey("iqn.2026-01.example:i", bytes((n,)) * 6, n % 2 + 1), groups[n % 2]) for n in range(3)]
     for nexus in nexuses:
         device.attach(nexus, POWER_ON_OR_RESET)

@@ -84,6 +84,10 @@ def _is_thin(unit: UnitState) -> bool:
     return unit.thin
 
 
+def _is_explicit(unit: UnitState) -> bool:
+    return unit.device.explicit_alua
+
+
 def _is_atomic(unit: UnitState) -> bool:
     return unit.limits.atomic_max > 0
 
@@ -209,7 +213,7 @@ _ROWS = (
     _row(Op.MAINTENANCE_IN, "1f 80 000000 ffffffff 00 00", _READ, _STANDBY, report_supported_functions,
          action=cdbs.SA_REPORT_SUPPORTED_FUNCTIONS),
     _row(Op.MAINTENANCE_OUT, "1f 00000000 ffffffff 00 00", _WRITE, _ALWAYS, ports.set_target_port_groups,
-         action=cdbs.SA_SET_TARGET_PORT_GROUPS),
+         action=cdbs.SA_SET_TARGET_PORT_GROUPS, offered=_is_explicit),
     _row(Op.READ_12, "f8" + _LBA_12, _READ, _MEDIUM, block.read),
     _row(Op.WRITE_12, "f8" + _LBA_12, _WRITE, _MEDIUM, block.write),
     _row(Op.WRITE_AND_VERIFY_12, "f6" + _LBA_12, _WRITE, _MEDIUM, block.write_and_verify),

@@ -28,8 +28,6 @@ def report_target_port_groups(unit: UnitState, _nexus: Nexus, cdb: bytes, _data:
 
 def set_target_port_groups(unit: UnitState, nexus: Nexus, cdb: bytes, data: Buffer) -> Response:
     """SET TARGET PORT GROUPS: all of it or nothing. Groups without portals here are another node's to change."""
-    if not unit.device.explicit_alua:
-        return fail(unit, INVALID_FIELD_IN_CDB)
     length = int.from_bytes(cdb[6:10], "big")
     if length == 0:
         return GOOD

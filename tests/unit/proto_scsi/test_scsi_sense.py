@@ -20,6 +20,15 @@ def test_round_trip(condition: Sense, descriptor: bool) -> None:
     assert Sense.parse(condition.build(descriptor=descriptor)) == condition
 
 
+@given(senses, st.booleans(), st.integers(0, 0xFFFF))
+def test_field_pointers(condition: Sense, descriptor: bool, byte: int) -> None:
+    pointing = condition.at(byte)
+    assert pointing == condition
+    found = Sense.parse(pointing.build(descriptor=descriptor))
+    assert found == condition
+    assert found.field_pointer == (byte if condition.key == SenseKey.ILLEGAL_REQUEST else None)
+
+
 @given(st.binary(max_size=64))
 def test_any_bytes_are_sense_or_none(data: bytes) -> None:
     found = Sense.parse(data)

@@ -100,7 +100,7 @@ ANSWERS = {
 
 @pytest.mark.parametrize("state", AluaState)
 def test_states_let_through_what_the_table_says(state: AluaState) -> None:
-    kit = Kit()
+    kit = Kit(explicit_alua=True)
     kit.state(1, state)
     assert kit.sense(kit.a1, bytes(6)) == sense.ALUA_STATE_CHANGED
     assert kit.sense(kit.a2, bytes(6)) == sense.ALUA_STATE_CHANGED

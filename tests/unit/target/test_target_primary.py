@@ -1,5 +1,7 @@
 """What a unit says of itself: golden bytes, the initiator's probe, absent LUNs, mode pages."""
 
+import random
+
 import pytest
 from tests.unit.target.target_kit import BLOCKS, NAME, Kit
 
@@ -14,7 +16,7 @@ from mpio.proto.scsi.probe import probe
 from mpio.proto.scsi.sense import Sense
 from mpio.target.commands import COMMANDS, Command
 from mpio.target.nexus import Nexus, PortGroup
-from mpio.target.state import derive_naa
+from mpio.target.state import UnitOptions, derive_naa
 from mpio.target.store import RamStore
 
 NAA = derive_naa(NAME, 1)
@@ -68,6 +70,9 @@ def test_standard_inquiry() -> None:
          + "5194000400000002" "5195000400000002" "53980020" + f"{NAME},t,0x0002".encode().ljust(32, b"\0").hex()
          + "53a80018" + NAME.encode().ljust(24, b"\0").hex()),
         (0x86, "0086003c 0007 0001" + "00" * 56),
+        (0x88, "00880060" + "".join(
+            f"0000000{tpgt}" "00000000" "00000024" "53980020" + f"{NAME},t,0x000{tpgt}".encode().ljust(32, b"\0").hex()
+            for tpgt in (1, 2))),
         (0xB0, "00b0003c 01ff0008 00004000 00000000 00000000 00100000 00000100 00000008 00000000 0000000000004000"
           "00004000" + "00" * 16),
         (0xB1, "00b1003c 0001" + "00" * 58),
@@ -286,6 +291,97 @@ def test_mode_select_that_is_refused_changes_nothing(request_: str, data: bytes,
     kit.good(kit.b1, bytes(6))
 
 
+class Cached(RamStore):
+    """A store that says it has a cache, and counts flushes."""
+
+    def __init__(self) -> None:
+        super().__init__(BLOCKS * 512)
+        self.volatile, self.flushes = True, 0
+
+    def flush(self) -> None:
+        self.flushes += 1
+
+
+def test_without_the_write_cache_every_write_reaches_the_disk() -> None:
+    store = Cached()
+    kit = Kit(store=store)
+    off = bytes(4) + b"\x08\x12" + bytes(18)
+    assert kit.good(kit.a1, cdb.mode_sense_6(0x08))[6] == 0x04
+    assert kit.good(kit.a1, cdb.mode_sense_6(0x48))[6] == 0x04, "can be changed"
+    kit.good(kit.a1, cdb.write(0, 1), bytes(512))
+    assert store.flushes == 0
+    kit.good(kit.a1, bytes.fromhex("151000001800"), off)
+    assert store.flushes == 1, "what was written before is to be safe too"
+    assert kit.good(kit.a1, cdb.mode_sense_6(0x08))[6] == 0
+    assert kit.good(kit.a1, cdb.mode_sense_6(0x88))[6] == 0x04, "the default stays"
+    assert kit.sense(kit.b1, bytes(6)) == sense.MODE_PARAMETERS_CHANGED
+    for nexus in (kit.a1, kit.b1):
+        for _ in range(3):
+            flushes = store.flushes
+            kit.good(nexus, cdb.write(0, 1), bytes(512))
+            assert store.flushes == flushes + 1
+    kit.unit.reset()
+    for nexus in (kit.a1, kit.b1):
+        assert kit.sense(nexus, bytes(6)) == sense.LU_RESET
+        kit.good(nexus, cdb.write(0, 1), bytes(512))
+    assert store.flushes == 7
+    other = Kit()
+    assert other.good(other.a1, cdb.mode_sense_6(0x48))[6] == 0, "nothing to be turned off"
+    on = off[:6] + b"\4" + off[7:]
+    assert other.sense(other.a1, bytes.fromhex("151000001800"), on) == sense.INVALID_FIELD_IN_LIST
+
+
+def test_sanitize_is_refused() -> None:
+    kit = Kit()
+    kit.good(kit.a1, cdb.write(0, 1), b"s" * 512)
+    for action in range(32):
+        assert kit.sense(kit.a1, bytes((0x48, action)) + bytes(8)) == sense.INVALID_OPCODE
+    assert kit.store.read(0, 512) == b"s" * 512
+
+
+def test_supported_task_management_functions() -> None:
+    kit = Kit()
+    assert kit.good(kit.a1, bytes.fromhex("a30d00000000000000ff0000")).hex() == "da000000"
+    assert kit.good(kit.a1, bytes.fromhex("a30d80000000000000ff0000")).hex() == "da00000c" + "00" * 12
+
+
+def test_wrong_fields_are_pointed_at() -> None:
+    kit = Kit()
+    options = bytes.fromhex("a30c0600000000ff00ff0000")  # reporting options 6
+    assert kit.run(kit.a1, options).sense.hex() == "700005000000000a" "00000000" "2400" "00" "c00002"
+    kit.unit.descriptor_sense = True
+    assert kit.run(kit.a1, options).sense.hex() == "7205240000000008" "02060000c0000200"
+    assert kit.run(kit.a1, b"\x9e\x1f" + bytes(14)).sense[-3:] == b"\0\x01\0"
+
+
+def test_any_command_is_answered_as_sam_says() -> None:
+    """Known and unknown commands with random bits, on thick, thin and removable units, with random data."""
+    rng = random.Random(9)
+    known = list(COMMANDS)
+    kits = [Kit(explicit_alua=True, **options) for options in KINDS]
+    for _ in range(6000):
+        kit = rng.choice(kits)
+        opcode, action = rng.choice(known) if rng.random() < 0.95 else (rng.randrange(256), None)
+        request = bytearray(rng.choice((bytes(16), rng.randbytes(16))))
+        for _ in range(rng.randrange(4)):
+            request[rng.randrange(16)] = rng.choice((0, 1, 4, 8, 16, 24, 255))
+        request[0] = opcode
+        if action is not None:
+            request[1] = request[1] & 0xE0 | action
+        nexus = rng.choice((kit.a1, kit.b1, kit.a2))
+        data = rng.choice((b"", bytes(512), bytes(24), rng.randbytes(rng.randrange(600))))
+        response = kit.run(nexus, bytes(request), data)
+        assert (response.status == Status.CHECK_CONDITION) is bool(response.sense), request.hex()
+        assert not (response.status and response.data), request.hex()
+        if response.sense:
+            assert Sense.parse(response.sense) is not None
+
+
+KINDS: list[UnitOptions] = [
+    {}, {"removable": True}, {"thin": False}, {"block_size": 4096}, {"physical_block_size": 4096}, {"read_only": True},
+]
+
+
 def test_read_only_units_say_so() -> None:
     kit = Kit(read_only=True)
     assert identity(kit, kit.a1).write_protected
@@ -312,7 +408,7 @@ def test_unknown_commands_and_service_actions() -> None:
 
 
 def test_supported_opcodes_are_those_of_the_table() -> None:
-    kit = Kit()
+    kit = Kit(explicit_alua=True)
     data = kit.good(kit.a1, bytes.fromhex("a30c00000000 0000ffff 0000"))
     listed = {
         (data[at], int.from_bytes(data[at + 2 : at + 4], "big") if data[at + 5] & 1 else None)
@@ -328,7 +424,7 @@ def test_every_row_of_the_table_is_well_formed(row: Command) -> None:
     lengths = {0: 6, 1: 10, 2: 10, 4: 16, 5: 12}
     assert len(row.usage) == lengths[row.opcode >> 5]
     assert row.usage[0] == row.opcode
-    kit = Kit()
+    kit = Kit(explicit_alua=True)
     option = "01" if row.action is None else "02"
     one = kit.good(kit.a1, bytes.fromhex(f"a30c{option}{row.opcode:02x}{row.action or 0:04x}000000ff0000"))
     assert one[1] == 0x03
