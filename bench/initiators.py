@@ -21,16 +21,18 @@ COMPILED = Path(__file__).parents[1] / "build" / "compiled"
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What an initiator is to do: reads, random or in sequence."""
+    """What an initiator is to do: reads or writes, random or in sequence."""
 
     block_bytes: int
     queue_depth: int
     is_random: bool
     seconds: float
+    is_write: bool = False
 
     def __str__(self) -> str:
         order = "random" if self.is_random else "sequential"
-        return f"{self.block_bytes // 1024} KiB {order} reads, depth {self.queue_depth}"
+        what = "writes" if self.is_write else "reads"
+        return f"{self.block_bytes // 1024} KiB {order} {what}, depth {self.queue_depth}"
 
 
 TRIES_MAX = 5
@@ -60,8 +62,9 @@ def mpio_compiled(load: Load, urls: Sequence[str]) -> Sample:
 
 def _mpio(load: Load, urls: Sequence[str], environment: Mapping[str, str]) -> Sample:
     order = "--random" if load.is_random else "--sequential"
+    kind = ["--write", "--yes"] if load.is_write else ["--read"]
     command = [
-        str(Path(sys.executable).with_name("mpio")), "bench", *urls, "--read", order,
+        str(Path(sys.executable).with_name("mpio")), "bench", *urls, *kind, order,
         "--block-size", str(load.block_bytes), "--queue-depth", str(load.queue_depth),
         "--seconds", str(load.seconds), "--set", "login_timeout=10", "--json",
     ]  # fmt: skip
@@ -76,7 +79,9 @@ def _mpio(load: Load, urls: Sequence[str], environment: Mapping[str, str]) -> Sa
 
 
 def libiscsi(load: Load, urls: Sequence[str]) -> Sample:
-    """The iscsi-perf of libiscsi, a single-threaded event loop in C; one path."""
+    """The iscsi-perf of libiscsi, a single-threaded event loop in C; reads by one path."""
+    if load.is_write:
+        raise Missing("a writing iscsi-perf")
     seconds = max(1, round(load.seconds))
     command = [
         find("iscsi-perf"), "-m", str(load.queue_depth), "-b", str(load.block_bytes // SECTOR_BYTES),
@@ -91,21 +96,22 @@ def libiscsi(load: Load, urls: Sequence[str]) -> Sample:
 
 
 def qemu(load: Load, urls: Sequence[str]) -> Sample:
-    """`qemu-img bench` over QEMU's libiscsi driver; always in sequence, one path, and so many reads, not seconds."""
-    count = max(1000, int(load.seconds * _qemu_rate.get(load.block_bytes, 2000)))
+    """`qemu-img bench` over QEMU's libiscsi driver; always in sequence, one path, and so many requests, not seconds."""
+    kind = (load.block_bytes, load.is_write)
+    count = max(1000, int(load.seconds * _qemu_rate.get(kind, 2000)))
     command = [
         find("qemu-img"), "bench", "-f", "raw", "-t", "none", "-d", str(load.queue_depth),
-        "-s", str(load.block_bytes), "-c", str(count), urls[0],
+        "-s", str(load.block_bytes), "-c", str(count), *(["-w"] if load.is_write else []), urls[0],
     ]  # fmt: skip
     output, cpu_s = _run(command, load.seconds)
     found = re.search(r"completed in ([0-9.]+) seconds", output)
     if found is None:
         raise RuntimeError(f"qemu-img printed no result: {output[-200:]!r}")
-    _qemu_rate[load.block_bytes] = iops = count / float(found[1])
+    _qemu_rate[kind] = iops = count / float(found[1])
     return Sample(iops, 1e6 * cpu_s / count, count)
 
 
-_qemu_rate: dict[int, float] = {}  # reads a second in its last run, by block size, to choose the next count by
+_qemu_rate: dict[tuple[int, bool], float] = {}  # a second in the last run of a kind, to choose the next count by
 
 
 def _run(command: Sequence[str], seconds: float, environment: Mapping[str, str] | None = None) -> tuple[str, float]:

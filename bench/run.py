@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -87,9 +87,16 @@ def races(served: dict[str, Peer], seconds: float) -> list[Race]:
                 Entrant("mpio, plain Python", initiators.mpio, target),
             ]
             found.append(Race(f"initiators on {name}: {load}", "initiator", load, entrants))
-    for load in (small, large):
-        entrants = [Entrant(name, initiators.libiscsi, target) for name, target in served.items()]
-        found.append(Race(f"targets under iscsi-perf: {load}", "target", load, entrants))
+    writes = [replace(load, is_write=True) for load in (small, large)]
+    clients: list[tuple[str, Initiator, list[Load]]] = [
+        ("iscsi-perf", initiators.libiscsi, [small, large]),
+        ("qemu-img bench", initiators.qemu, [replace(load, is_random=False) for load in (small, large, *writes)]),
+        ("mpio bench, compiled", initiators.mpio_compiled, [small, large, *writes]),
+    ]
+    for client, run, loads in clients:
+        for load in loads:
+            entrants = [Entrant(name, run, target) for name, target in served.items()]
+            found.append(Race(f"targets under {client}: {load}", "target", load, entrants))
     return found
 
 
