@@ -14,7 +14,7 @@ from mpio.model.settings import Settings
 from mpio.planner.budget import Budget, Term
 from mpio.planner.stall import REISSUE_NS, Failure, reinstate_bound, stall_bound
 
-_ENDS_AT_ONCE = ("reset", "refuse", "reject", "target KILL")  # the kernel at the other end says that it is over
+_ENDS_AT_ONCE = ("reset", "refuse", "reject", "half_open", "target KILL")  # a kernel says that it is over
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,8 @@ class Bounds:
     def __init__(self, settings: Settings, traces: Sequence[FaultTrace], paths: Sequence[int], *, writes: bool) -> None:
         self._settings = settings
         self._writes = writes
-        self.reinstate = reinstate_bound(settings)
+        hangs = any(_failure(trace) == "hang" for trace in traces)
+        self.reinstate = reinstate_bound(settings, "hang" if hangs else "blackhole")
         self.single = stall_bound(settings, writes=writes)
         self._after_outage_ns = stall_bound(settings, "reset", writes=writes).worst_ns or 0  # fence and re-issue
         self._items = sorted(self._make_items(traces, outages(traces, paths)), key=lambda item: item.start_ns)
@@ -104,8 +105,13 @@ class Bounds:
 
 
 def _failure(trace: FaultTrace) -> Failure:
-    if trace.fault.startswith("hang"):
+    """What the fault is to the initiator's end of the path."""
+    kind, *params = trace.fault.split()
+    if kind == "hang":
         return "hang"
+    unheard = {"half_open": "side=target", "reject": "direction=to_initiator"}.get(kind)
+    if unheard in params:
+        return "blackhole"
     return "reset" if trace.fault.startswith(_ENDS_AT_ONCE) else "blackhole"
 
 

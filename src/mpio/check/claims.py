@@ -179,7 +179,8 @@ def _reinstated(facts: Facts) -> Claim:
             if trace is last_by_path[trace.path]:
                 late.append((trace, "did not come back"))
             continue  # the path's next fault came first
-        took_ns = max(0, back_ns - trace.healed_ns)
+        # A fault that was over before it was noticed costs its detection all the same
+        took_ns = max(0, back_ns - max(trace.healed_ns, trace.at("detected") or 0))
         count += 1
         worst_ns = max(worst_ns, took_ns)
         if facts.max_reinstate != "any" and limit is not None and took_ns > limit:

@@ -199,10 +199,10 @@ def _trace(path: int, records: Sequence[Event], until_ns: int, grace_ns: int) ->
         first("fenced", detected, lambda event: event.kind is Kind.FENCE_COMPLETED)
         first("rerouted", detected, lambda event: event.kind is Kind.IO_REROUTED)
         reconnected = first("reconnected", detected, lambda event: event.kind is Kind.LOGIN_COMPLETED)
-        if reconnected is not None:
-            reinstated = first("reinstated", reconnected, lambda event: event.kind is Kind.PATH_REINSTATED)
-            if reinstated is not None:
-                end_ns = max(reinstated, healed or reinstated)
+        # Without a login too: a path that a command has failed, but whose session went on, is back by its checker
+        reinstated = first("reinstated", reconnected or detected, lambda event: event.kind is Kind.PATH_REINSTATED)
+        if reinstated is not None:
+            end_ns = max(reinstated, healed or reinstated)
     elif healed is not None:
         end_ns = healed  # ridden through without a loss: over when healed
     fault, expect = str(cut.fields.get("fault")), str(cut.fields.get("expect", "any"))

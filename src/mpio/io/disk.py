@@ -10,7 +10,6 @@ that a write may or may not land; anything else says that it had no effect that 
 """
 
 import asyncio
-import contextlib
 import random
 import secrets
 import time
@@ -28,9 +27,11 @@ from mpio.model.address import TargetAddress
 from mpio.model.settings import FAST, Settings
 from mpio.model.task import Buffer, lun_bytes
 from mpio.proto.scsi import cdb
+from mpio.proto.scsi.sense import Sense, SenseKey
 from mpio.units import NS_PER_S
 
 PATHS_MAX = 32
+ATTENTIONS_MAX = 5  # unit attentions in a row
 EVENTS_PENDING_MAX = 10_000  # records that one slow reader of `events()` may fall behind by
 
 
@@ -116,10 +117,12 @@ class Disk:
         """Log out of every path. Requests that are not done end with an error."""
         for task in self._tasks:
             task.cancel()
-        for task in self._tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-        self._tasks.clear()
+        if self._tasks:
+            ended, _ = await asyncio.wait(self._tasks)
+            self._tasks.clear()
+            for task in ended:
+                if not task.cancelled():
+                    task.result()  # raises what went wrong in it
         if self._exclusion is not None:
             self._exclusion.close()
         await asyncio.gather(*(runner.stop() for runner in self._runners))
@@ -173,7 +176,11 @@ class Disk:
         if runner.session is None:
             raise ConnectionLost(f"path {path_id} is not logged in")
         command = cdb.read(offset // self.block_size, length // self.block_size)
-        reply = await runner.session.command(lun_bytes(runner.address.lun), command, length)
+        for _ in range(ATTENTIONS_MAX):
+            reply = await runner.session.command(lun_bytes(runner.address.lun), command, length)
+            sense = Sense.parse(reply.sense)
+            if sense is None or sense.key != SenseKey.UNIT_ATTENTION:
+                break  # else: news for this nexus, such as a reset by another path; the command was not carried out
         if reply.status != 0 or len(reply.data) != length:
             raise TargetError(
                 f"read of {length} bytes at {offset} through path {path_id}: status {reply.status:#04x}",

@@ -42,15 +42,25 @@ def stall_bound(
     """
     if failure == "outage":
         return _outage(settings, outage_ns, _fence(settings, fence_ns) if writes else [])
-    terms = [*_detection(settings, failure), *_recovery(settings, failure)]
+    detection = _detection(settings, failure)
+    terms = [*detection, _recovery(settings, failure, sum(term.value_ns for term in detection))]
     if writes:
         terms += _fence(settings, fence_ns)
     return _budget(failure, settings, [*terms, _reissue()])
 
 
-def reinstate_bound(settings: Settings) -> Budget:
-    """How long after the end of a fault its path is in use again, at the latest."""
-    return _budget("outage", settings, [*_reconnect(settings), _login()])
+def reinstate_bound(settings: Settings, failure: Failure = "blackhole") -> Budget:
+    """How long after the end of a fault, or its detection if that is later, its path is in use again at the latest.
+
+    A path whose session has outlived a `hang` is back with its next check.
+    """
+    by_login = _budget("outage", settings, [*_reconnect(settings), _login()])
+    if failure != "hang":
+        return by_login
+    pause_ns = seconds(settings.polling_interval)
+    by_check = _budget("outage", settings, [
+        Term("until the next check", 0, pause_ns, "polling_interval"), _reissue()])
+    return max(by_login, by_check, key=lambda budget: budget.worst_ns or 0)
 
 
 def _detection(settings: Settings, failure: Failure) -> list[Term]:
@@ -82,11 +92,15 @@ def _by_command_timeout(settings: Settings) -> list[Term]:
     ]
 
 
-def _recovery(settings: Settings, failure: Failure) -> list[Term]:
-    """How long a lost session is waited for; a hung command that can be aborted does not lose its session."""
+def _recovery(settings: Settings, failure: Failure, detected_ns: int) -> Term:
+    """How long a lost session is waited for.
+
+    Not at all if its checker has failed the path before; a hung command that can be aborted does not lose its session.
+    """
     wait_ns = seconds(settings.recovery_timeout)
     source = "fast_io_fail_tmo" if settings.fast_io_fail_tmo is not None else "replacement_timeout"
-    return [Term("wait for the session to come back", 0 if failure == "hang" else wait_ns, wait_ns, source)]
+    may_be_failed = failure == "hang" or seconds(settings.checker_timeout) <= detected_ns
+    return Term("wait for the session to come back", 0 if may_be_failed else wait_ns, wait_ns, source)
 
 
 def _fence(settings: Settings, fence_ns: int | None) -> list[Term]:
@@ -133,7 +147,8 @@ def _outage(settings: Settings, outage_ns: int, fence: list[Term]) -> Budget:
     wait_ns = seconds(settings.recovery_timeout)
     if patience_ns is None or wait_ns < 0 or budget.worst_ns is None:
         return budget
-    soonest_ns = sum(term.best_ns for term in detection) + wait_ns + patience_ns
+    by_session_ns = sum(term.best_ns for term in detection) + wait_ns
+    soonest_ns = min(by_session_ns, seconds(settings.checker_timeout)) + patience_ns
     fails_after_ns = soonest_ns if soonest_ns < budget.worst_ns else None
     return Budget("outage", budget.terms, budget.best_ns, budget.worst_ns, fails_after_ns)
 

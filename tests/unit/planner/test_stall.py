@@ -109,6 +109,22 @@ def test_reinstate_bound() -> None:
     assert reinstate_bound(LINUX).worst_ns == s(15 + 3.75 + 0.05)
 
 
+def test_a_path_whose_session_outlives_a_hang_is_back_with_its_next_check() -> None:
+    assert reinstate_bound(FAST, "hang").worst_ns == s(2 + 1.25 + 0.05)
+    assert reinstate_bound(LINUX.replace(polling_interval=60), "hang").worst_ns == s(60 + 0.1)
+
+
+@pytest.mark.parametrize(("checker_timeout", "best_s"), [(10, 5), (10.5, 10)])
+def test_a_path_that_its_checker_has_failed_already_is_not_waited_for(checker_timeout: float, best_s: float) -> None:
+    budget = stall_bound(LINUX.replace(checker_timeout=checker_timeout))
+    assert (budget.best_ns, budget.worst_ns) == (s(best_s), s(5 + 5 + 5 + 5 + 0.1))
+
+
+def test_queueing_may_begin_when_the_checkers_have_failed_all_paths() -> None:
+    settings = LINUX.replace(no_path_retry=1, checker_timeout=2)
+    assert outage(settings, 60).fails_after_ns == s(2 + 5)
+
+
 def test_budgets_are_values() -> None:
     budget = stall_bound(FAST)
     assert budget == replace(budget)

@@ -2,6 +2,9 @@
 
 A task that times out is aborted; if that does not settle it, its logical unit is reset; if that fails too, the
 connection is given up (as the Linux SCSI error handler does with abort_timeout and lu_reset_timeout).
+
+Unlike there, a task that the target says does not exist, and whose status does not come, counts as aborted: a reset
+by another session may have ended it. To reset the logical unit once more would end the tasks of that session in turn.
 """
 
 from collections.abc import Callable
@@ -152,6 +155,8 @@ class TaskManagement:
             tag = task.itt
             self._send(TaskFunction.ABORT_TASK, task.lun, task, lambda response: self._aborted(task, tag, response),
                        None)
+        elif stage is _Stage.AWAITING_STATUS:
+            self._tasks.end_task(task, Outcome.ABORTED)
         else:
             self._reset(task, now)
 
