@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 COMPILED := build/compiled
 
-.PHONY: help drill test test-compiled lint types bench compiled fuzz soak clean setup setup-dev debian
+.PHONY: help drill test test-compiled lint types bench compiled fuzz fuzz-target soak clean setup setup-dev debian
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,10 @@ bench: setup-dev debian compiled ## compare with libiscsi, QEMU, tgtd and istgt 
 fuzz: setup-dev ## a minute of coverage-guided fuzzing for each harness (atheris)
 	$(BIN)/pip install --quiet --disable-pip-version-check atheris
 	for harness in fuzz/fuzz_*.py; do $(BIN)/python $$harness -max_total_time=60 || exit 1; done
+
+fuzz-target: setup-dev ## ten million hostile inputs for the target, and 200 rounds of killing it
+	$(BIN)/python -m fuzz.target_inputs --inputs 10000000
+	MPIO_KILL_ROUNDS=200 $(BIN)/pytest tests/integration/test_killed_target.py
 
 soak: setup ## 20 drills in a row, then ten minutes at full load without a false failover
 	$(BIN)/mpio drill load --runs 20 --out drills
