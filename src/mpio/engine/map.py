@@ -671,6 +671,10 @@ class MultipathMap:
         source = self._source if path is None else f"{self._source}/path:{path.path_id}"
         self._journal.record(now, source, kind, **fields)
 
+    def in_doubt(self, path_id: int) -> bool:
+        """Whether a write that the path's last session had may still land: it waits for a fence or a login."""
+        return self._recovery.in_doubt(self.paths[path_id])
+
     def fence_plan(self, path: Path) -> FencePlan:
         """How the path's nexus could be fenced, given all that the target has said of its paths so far."""
         return plan_fence(

@@ -196,9 +196,13 @@ class Recovery:
         self._reroute(path, held, path.cause, now)
         self.want_fence(path, now)
 
+    def in_doubt(self, path: Path) -> bool:
+        """Whether a write of the path's lost session may still land, and fences are wanted."""
+        return bool(self.methods) and (bool(path.doubts) or any(map(_is_in_doubt, path.held)))
+
     def returned(self, path: Path, now: int) -> None:
         """The path's nexus has logged in again: the target has ended all that its old session had (RFC 7143 §6.3.5)."""
-        if path.doubts or any(map(_is_in_doubt, path.held)):
+        if self.in_doubt(path):
             self.fenced["relogin"] += 1
             self._host.record(path, Kind.FENCE_COMPLETED, now, method="relogin", by=path.name)
         requests = path.doubts + path.held

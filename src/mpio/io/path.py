@@ -19,9 +19,11 @@ from mpio.io.session import Route, Session, open_session
 from mpio.model.address import TargetAddress
 from mpio.model.identity import PathIdentity
 from mpio.model.settings import Settings
-from mpio.model.task import lun_bytes
+from mpio.model.task import Status, lun_bytes
 from mpio.proto.iscsi import LoginParams
-from mpio.proto.scsi.probe import probe
+from mpio.proto.scsi import cdb
+from mpio.proto.scsi.probe import ATTENTIONS_MAX, probe
+from mpio.proto.scsi.sense import Sense, SenseKey
 
 BACKOFF_FACTOR = 1.5
 JITTER = 0.25  # a pause is shortened or stretched by up to this share, so that paths don't come back in step
@@ -127,8 +129,9 @@ class PathRunner:
         try:
             session = await self._attempt
         except asyncio.CancelledError:
-            if self._fence is None:
-                raise
+            own = asyncio.current_task()
+            if self._fence is None or (own is not None and own.cancelling()):
+                raise  # it is us who were cancelled, and not the attempt
             return None
         except MpioError as caught:
             error = caught
@@ -156,6 +159,8 @@ class PathRunner:
         session = await self._open(self._route)
         try:
             identity = await self._probe(session)
+            if context.map.in_doubt(self.path_id):
+                await self._outlast(session, self._lun)
             self._registered = await self._register_key(session)
             session.on_lost = self._on_lost
             self._record(
@@ -279,7 +284,25 @@ class PathRunner:
         if session.negotiated.tpgt != self._tpgt:
             session.close("not the same portal group")
             raise ConnectionLost("the login ended in another target portal group")
+        try:
+            await self._outlast(session, peer._lun)  # noqa: SLF001
+        except BaseException:
+            session.close("fence given up")
+            raise
         return session
+
+    @staticmethod
+    async def _outlast(session: Session, lun: bytes) -> None:
+        """Wait until what the target has begun for the old session has ended.
+
+        With the login it should have (RFC 7143 §6.3.5); tgtd answers it while writes of the old session are still on
+        their way to its disk. An ordered command is taken up after them. Targets without order are no worse off.
+        """
+        for _ in range(ATTENTIONS_MAX):
+            reply = await session.command(lun, cdb.test_unit_ready(), ordered=True)
+            sense = Sense.parse(reply.sense) if reply.status == Status.CHECK_CONDITION else None
+            if sense is None or sense.key != SenseKey.UNIT_ATTENTION:
+                return
 
     async def _let_in(self) -> None:
         """If our old nexus was excluded, that is over."""

@@ -115,6 +115,15 @@ class Task:
         return f"<Task {self.cdb.hex()} {Outcome(self.outcome).name} status={self.status:#04x}>"
 
 
+class Barrier(Task):
+    """A task without data that is ordered: the target begins it when all that it has begun before has ended.
+
+    For the LU's whole task set, so that it also waits for what other nexuses have begun (SAM-5 §8.6.3).
+    """
+
+    __slots__ = ()
+
+
 def lun_bytes(lun: int) -> bytes:
     """The 8-byte LUN of one level: peripheral addressing below 256, flat above (SAM-5 §4.7). Raises ValueError."""
     if 0 <= lun < 256:

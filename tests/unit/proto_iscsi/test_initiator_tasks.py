@@ -7,6 +7,7 @@ from tests.unit.proto_iscsi.initiator_kit import (
     LUN,
     READ,
     SETTINGS,
+    TEST_UNIT_READY,
     Done,
     Peer,
     contents,
@@ -18,7 +19,7 @@ from tests.unit.proto_iscsi.initiator_kit import (
 )
 
 from mpio.errors import LocalProtocolError
-from mpio.model.task import Outcome, Task
+from mpio.model.task import Barrier, Outcome, Task
 from mpio.proto.iscsi import ConnectionState, pdu
 from mpio.proto.iscsi.initiator_events import Lost
 from mpio.proto.iscsi.pdu import NO_TAG, OVERFLOW, UNDERFLOW, Opcode, serial_add
@@ -31,6 +32,15 @@ def lost(peer: Peer) -> str:
     assert isinstance(last, Lost)
     assert last.cause == peer.connection.end_cause
     return last.cause
+
+
+def test_a_barrier_is_ordered_and_other_commands_are_simple() -> None:
+    peer = Peer()
+    for kind in (Task, Barrier):
+        peer.submit(kind(LUN, TEST_UNIT_READY, Done()))
+    [(simple, _), (ordered, _)] = peer.take()
+    assert (simple.flags, ordered.flags) == (0x81, 0x82)
+    assert ordered.specific == bytes(16)
 
 
 # --- reads

@@ -13,9 +13,10 @@ from enum import Enum
 from typing import Final
 
 from mpio.errors import LocalProtocolError, RemoteProtocolError
-from mpio.model.task import Buffer, Outcome, Task
+from mpio.model.task import Barrier, Buffer, Outcome, Task
 from mpio.proto.iscsi.negotiation import SessionParams
 from mpio.proto.iscsi.pdu import (
+    ATTRIBUTE_ORDERED,
     ATTRIBUTE_SIMPLE,
     DATA_IN_STATUS,
     FINAL,
@@ -152,7 +153,7 @@ class InitiatorTasks:
             return
         buffer = task.read_buffer
         if buffer is None:
-            flags, length = FINAL | ATTRIBUTE_SIMPLE, 0
+            flags, length = FINAL | (ATTRIBUTE_ORDERED if type(task) is Barrier else ATTRIBUTE_SIMPLE), 0
         else:
             flags, length = FINAL | READ | ATTRIBUTE_SIMPLE, len(buffer)
         self._put(_pack_request(_SCSI_COMMAND, flags, 0, 0, 0, task.lun, itt, length, cmd_sn, self.exp_stat_sn,

@@ -59,6 +59,7 @@ CONTINUE: Final = 0x40
 READ: Final = 0x40
 WRITE: Final = 0x20
 ATTRIBUTE_SIMPLE: Final = 0x01
+ATTRIBUTE_ORDERED: Final = 0x02
 # SCSI Response and Data-In
 OVERFLOW: Final = 0x04
 UNDERFLOW: Final = 0x02
