@@ -31,19 +31,22 @@ _WRITE_CHUNK_BYTES = 1 << 20
 _ZERO_SCAN_BYTES = 4 << 20
 _DESCRIPTOR_BYTES = 16
 _DESCRIPTORS_MAX = 64
+_LOOK_BYTES = 4 << 30
 
 
 def get_lba_status(unit: UnitState, _nexus: Nexus, cdb: bytes, _data: Buffer) -> Response:
     """GET LBA STATUS: runs of blocks that are mapped, deallocated or anchored, from an LBA on.
 
-    As many descriptors as fit. The last may end before its run does; the initiator asks on from there.
+    As many descriptors as fit, over a range that takes no time worth mentioning. The last may end before its run does;
+    the initiator asks on from there.
     """
     lba, allocation = lba_and_blocks(cdb)
     if lba >= unit.blocks:
         return fail(unit, LBA_OUT_OF_RANGE)
     wanted = min(max((allocation - 8) // _DESCRIPTOR_BYTES, 1), _DESCRIPTORS_MAX)
     descriptors: list[tuple[int, int, BlockStatus]] = []
-    while lba < unit.blocks and len(descriptors) < wanted:
+    end = min(unit.blocks, lba + _LOOK_BYTES // unit.block_size)
+    while lba < end and len(descriptors) < wanted:
         status, run, whole = _run(unit, lba)
         if descriptors and descriptors[-1][2] is status:
             descriptors[-1] = (descriptors[-1][0], descriptors[-1][1] + run, status)

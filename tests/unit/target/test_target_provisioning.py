@@ -107,11 +107,15 @@ def test_a_store_without_a_map_is_read() -> None:
     assert kit.good(kit.a1, cdb.inquiry(255, 0xB2)).hex() == "00b2000400e40200"
 
 
-def test_a_long_run_is_told_in_parts() -> None:
-    kit = Kit(store=RamStore(64 << 30))
+@pytest.mark.parametrize("allocation", [24, 4096])
+def test_a_long_run_is_told_in_parts(allocation: int) -> None:
+    kit = Kit(store=RamStore(32 << 30))
+    ((start, first, state),) = status(kit, 0, allocation)
+    assert (start, state) == (0, D)
+    assert 0 < first < kit.unit.blocks // 4
     covered = 0
     while covered < kit.unit.blocks:
-        ((start, run, state),) = status(kit, covered, 24)
+        ((start, run, state),) = status(kit, covered, allocation)
         assert (start, state) == (covered, D)
         assert run > 0
         covered += run
