@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_the_settings_page_is_fresh() -> None:
+def test_generated_pages_are_fresh() -> None:
     result = subprocess.run(
         [sys.executable, str(ROOT / "tools" / "generate-docs"), "--check"], capture_output=True, text=True, check=False
     )

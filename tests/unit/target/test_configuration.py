@@ -1,5 +1,8 @@
 """The target's configuration file: what it says, and what is wrong with it, where."""
 
+from pathlib import Path
+from textwrap import dedent
+
 import pytest
 
 from mpio.errors import InputError
@@ -84,3 +87,11 @@ def test_what_is_wrong_is_shown_where_it_is(text: str, line: int, words: str) ->
         parse_configuration(text, "t.toml")
     assert caught.value.where == f"t.toml:{line}"
     assert words in str(caught.value)
+
+
+def test_the_example_in_the_docs() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "target.md").read_text()
+    section = page.partition("## A configuration file")[2].partition("\n## ")[0]
+    example = dedent("\n".join(line for line in section.splitlines() if line.startswith("    ")))
+    told = parse_configuration(example, "docs/target.md")
+    assert (len(told.portals), told.luns, told.filters[0]["name"]) == (2, ("1=ram:64MiB,bs=4096,thick",), "delay")

@@ -4,6 +4,7 @@ import contextlib
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping
 
 import pytest
@@ -215,6 +216,14 @@ def test_any_value_is_taken_or_refused_in_words(name: str, data: st.DataObject) 
     given_ = data.draw(st.dictionaries(st.sampled_from(keys), _junk, max_size=4))
     with contextlib.suppress(ValueError):
         assert build(name, given_).name == name
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_the_example_of_each_filter_can_be_used(bench: Bench, name: str) -> None:
+    key = bench.add(name, **tomllib.loads(FILTERS[name].example))
+    bench.line().read(lun=2)
+    bench.wait(60)
+    bench.node.filters.remove(key)
 
 
 def test_no_parameter_has_the_name_of_a_limit() -> None:

@@ -16,6 +16,7 @@ class Busy(Filter):
     """Commands are turned away with BUSY or TASK SET FULL, and not carried out.
 
     An initiator tries again after a while, and with TASK SET FULL keeps fewer commands in flight; no path is at fault.
+    QEMU gives up after some tries.
     """
 
     name = "busy"

@@ -13,8 +13,8 @@ from mpio.target.response import Response
 class ShortRead(Filter):
     """A READ ends with GOOD and brings fewer blocks than it was asked for; the residual count says so.
 
-    An initiator that does not look at the residual takes what was in its buffer for data. A correct one reports an
-    error or reads the rest.
+    A correct initiator reads the rest, or reports an error; mpio reads the rest. One that does not look at the residual
+    takes what was in its buffer for data: QEMU 7.2 does.
     """
 
     name = "short-read"

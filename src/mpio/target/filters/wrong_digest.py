@@ -12,9 +12,9 @@ from mpio.target.response import Response
 class WrongDigest(Filter):
     """The answer goes out with a wrong CRC32C digest, as after a bit flip on the way.
 
-    Only sessions that negotiated that digest meet it. With a wrong header digest an initiator drops the connection;
-    with a wrong data digest (on Data-In and on sense) it drops the connection or fails the command and repeats it.
-    Nothing of the kind may reach the application.
+    Only sessions that negotiated that digest meet it. After a wrong header digest an initiator drops the connection,
+    and logs in again; after a wrong data digest (of Data-In or sense) it does so too, or repeats the command. mpio and
+    QEMU carry on without an error.
     """
 
     name = "wrong-digest"
