@@ -159,6 +159,49 @@ def test_an_existing_run_directory_is_not_overwritten(tmp_path: Path) -> None:
     assert (tmp_path / "mine" / "precious").read_text() == "x"
 
 
+SHORT_DRILL = """
+[scenario]
+name = "short"
+settle = "200ms"
+[workload]
+region = "1MiB"
+[[step]]
+action = "inject"
+fault = "reset"
+path = 1
+at = "200ms"
+[[step]]
+action = "wait"
+after = "reinstated"
+duration = "100ms"
+"""
+
+
+def test_a_drill_ends_with_what_other_settings_would_have_made_of_it(tmp_path: Path) -> None:
+    (tmp_path / "short.toml").write_text(SHORT_DRILL)
+    done = mpio("drill", tmp_path / "short.toml", "--set", "timeout=7", "--out", tmp_path / "runs", "--quiet",
+                timeout_s=LIMIT_S)
+    assert done.code == OK, done.out + done.err
+    assert not done.left
+    told = done.out[done.out.index("The same faults with other settings"):]
+    assert re.findall(r"^  (\S.*?)  +(?:up to|not at all)", told, re.MULTILINE) == [
+        "fast, changed", "sles10", "linux", "fast"]
+    (found,) = tmp_path.glob("runs/*/compare.json")
+    shape = json.loads(found.read_text())
+    assert shape["own"] == "fast, changed"
+    assert {row["settings"]: row["runs"] for row in shape["settings"]}["sles10"] == 2
+    assert "The same faults with other settings" in (found.parent / "report.html").read_text()
+
+
+def test_a_drill_without_the_comparison(tmp_path: Path) -> None:
+    (tmp_path / "short.toml").write_text(SHORT_DRILL)
+    done = mpio("drill", tmp_path / "short.toml", "--no-compare", "--out", tmp_path / "runs", "--quiet",
+                timeout_s=LIMIT_S)
+    assert done.code == OK, done.out + done.err
+    assert "other settings" not in done.out
+    assert not list(tmp_path.glob("runs/*/compare.json"))
+
+
 def test_the_page_names_every_option_and_the_profiles() -> None:
     page = (DOCS / "simulate.md").read_text()
     options = [option for parameter in command.params for option in parameter.opts if option.startswith("--")]

@@ -13,7 +13,6 @@ from typing import Any
 from mpio.check.verdict import Result
 from mpio.report.shape import clean
 from mpio.sim.campaign import CampaignResult, FaultOutcome, RunOutcome, Subject
-from mpio.units import NS_PER_S
 
 VERSION = 1
 NAME_MAX = 60
@@ -130,7 +129,7 @@ class Row:
             "worst": None if self.worst is None else {
                 "seed": self.worst.seed, "verdict": str(self.worst.verdict), "stall_ns": self.worst.worst_stall_ns,
                 "digest": self.worst.digest},
-            "simulated_s": self.simulated_ns / NS_PER_S,
+            "simulated_ns": self.simulated_ns,
         }
 
 

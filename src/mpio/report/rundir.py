@@ -86,6 +86,7 @@ def read_run(directory: Path) -> Run:
         replay=_replay(_optional_text(directory / "repro.txt", notes)),
         notes=tuple(notes),
         elsewhere=_elsewhere(directory / "compare.json"),
+        fences=metrics.shape("fences", {}).plain(FIELDS_MAX),
     )
 
 

@@ -207,9 +207,9 @@ class _Timeline:
             self.parts.append(element("path", element("title", text=f"{io.outcome}, {waited}"), d=shape,
                                       transform=f"translate({self.x(io.start_ns):.1f} {y:.1f})",
                                       class_=f"odd odd-{io.outcome}"))
-        width = format_duration(round((self.end_ns - self.start_ns) / self.column_count))
+        stretch = format_duration(round((self.end_ns - self.start_ns) / self.column_count))
         self.notes.insert(0, "Each column of the latency panel stands for all I/Os that started within "
-                             f"{width}: the line is their median, the bar reaches to their worst.")
+                             f"{stretch}: the line is their median, the bar reaches to their worst.")
 
     def _bounds(self, scale: Logarithmic) -> None:
         """Per fault: its longest wait, drawn as long as it took, and the bound as a dashed line over its window."""

@@ -199,6 +199,11 @@ def setting_text(value: Plain) -> str:
     return f"{value:g}" if isinstance(value, float) and value.is_integer() else str(value)
 
 
+_FENCE_WORDS = {"relogin": "fenced by the path's return", "reinstate": "fenced by reinstatement",
+                "preempt": "fenced by PREEMPT AND ABORT", "lun_reset": "fenced by LUN reset",
+                "failed": "fences that failed", "outcome_unknown": "writes of unknown outcome"}
+
+
 def count_rows(run: Run) -> list[tuple[str, str]]:
     """The counts with readable names and units."""
     rows = []
@@ -208,6 +213,16 @@ def count_rows(run: Run) -> list[tuple[str, str]]:
         else:
             label, shown = name.replace("_", " "), setting_text(value)
         rows.append((label, shown))
+    return rows + fence_rows(run)
+
+
+def fence_rows(run: Run) -> list[tuple[str, str]]:
+    """What became of writes in doubt, as far as there were any."""
+    rows = []
+    for name, value in run.fences.items():
+        if isinstance(value, int) and value:
+            label = _FENCE_WORDS.get(name, f"fenced by {name.replace('_', ' ')}")
+            rows.append((label, number(value)))
     return rows
 
 

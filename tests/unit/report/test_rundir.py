@@ -1,5 +1,6 @@
 """Reading a run directory: whole runs are read, anything else is one InputError that says where."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 from tests.unit.report.synthetic import Plan, write_run
 
 from mpio.errors import InputError
-from mpio.report import read_run
+from mpio.report import print_run, read_run, render_html
 from mpio.report import rundir as module
+from mpio.report.run import Elsewhere
 from mpio.report.shape import TEXT_MAX, clean
 
 SMALL = Plan(ios=200)
@@ -225,3 +228,33 @@ def test_cleaned_text_can_go_anywhere(text: str) -> None:
 def test_long_text_is_cut() -> None:
     assert len(clean("x" * 10 * TEXT_MAX)) == TEXT_MAX
     assert clean("x" * 10 * TEXT_MAX).endswith("…")
+
+
+def test_what_other_settings_would_have_made_of_it(tmp_path: Path) -> None:
+    directory = write_run(tmp_path / "run", Plan(ios=100))
+    assert read_run(directory).elsewhere == ()
+    stall = {"worst_ns": 145_000_000_000, "bound_ns": 150_100_000_000}
+    (directory / "compare.json").write_text(json.dumps({"version": 1, "own": "fast", "settings": [
+        {"settings": "fast", "verdict": "pass", "stall": {"worst_ns": 700_000_000, "bound_ns": None}},
+        {"settings": "sles10", "verdict": "fail", "stall": stall}]}))
+    run = read_run(directory)
+    assert run.elsewhere == (
+        Elsewhere("fast", "pass", 700_000_000, None, own=True),
+        Elsewhere("sles10", "fail", 145_000_000_000, 150_100_000_000))
+    stream = io.StringIO()
+    print_run(run, Console(file=stream, width=100))
+    lines = stream.getvalue().splitlines()
+    heading = next(index for index, line in enumerate(lines) if "with other settings" in line)
+    assert lines[heading + 1].split() == ["fast", "up", "to", "700", "ms", "these", "settings"]
+    assert lines[heading + 2].split() == ["sles10", "up", "to", "145", "s", "bound", "150.1", "s"]
+    page = render_html(run)
+    assert "The same faults with other settings" in page
+    assert page.index("sles10") < page.index("150.1 s")
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"version": 1}', '{"version": 1, "settings": [{"settings": 3}]}'])
+def test_a_wrong_comparison_is_named(tmp_path: Path, text: str) -> None:
+    directory = write_run(tmp_path / "run", Plan(ios=1))
+    (directory / "compare.json").write_text(text)
+    with pytest.raises(InputError, match=r"compare\.json"):
+        read_run(directory)
