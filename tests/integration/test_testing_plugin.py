@@ -18,7 +18,7 @@ SETTINGS = mpio.profile("fast").replace(no_path_retry="fail", login_timeout=20.0
 def run_pytest(directory: Path, text: str) -> str:
     (directory / "test_it.py").write_text(textwrap.dedent(text))
     (directory / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers\n")
-    # By name, since an editable installation from before the plugin does not announce it; twice does no harm
+    # By name, since an installation from before the plugin does not announce it
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "mpio.testing.plugin", "-p", "no:cacheprovider", str(directory)],
         cwd=directory, capture_output=True, text=True, timeout=120, check=False)

@@ -8,11 +8,12 @@ with iscsi_target.misbehaving("error", opcode="write", sense="03/0c/00", count=1
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mpio.testing.target import Target
+if TYPE_CHECKING:
+    from mpio.testing.target import Target
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -25,8 +26,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture
-def iscsi_target_factory() -> Iterator[Callable[..., Target]]:
+def iscsi_target_factory() -> Iterator[Callable[..., "Target"]]:
     """Makes running targets; takes the arguments of `mpio.testing.Target`. They end with the test."""
+    from mpio.testing.target import Target
+
     with contextlib.ExitStack() as stack:
 
         def make(*luns: str, **options: Any) -> Target:
@@ -36,7 +39,7 @@ def iscsi_target_factory() -> Iterator[Callable[..., Target]]:
 
 
 @pytest.fixture
-def iscsi_target(request: pytest.FixtureRequest, iscsi_target_factory: Callable[..., Target]) -> Target:
+def iscsi_target(request: pytest.FixtureRequest, iscsi_target_factory: "Callable[..., Target]") -> "Target":
     """A running target: LUN 1 with 64 MiB in RAM, or what the marker `iscsi_target` says."""
     marker = request.node.get_closest_marker("iscsi_target")
     return iscsi_target_factory(*marker.args, **marker.kwargs) if marker is not None else iscsi_target_factory()
