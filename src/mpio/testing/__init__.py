@@ -15,6 +15,6 @@ __all__ = ["Target", "TargetError"]
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from mpio.testing import target
+    from mpio.testing import target  # noqa: PLC0415 - when it is used
 
     return getattr(target, name)

@@ -28,7 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def iscsi_target_factory() -> Iterator[Callable[..., "Target"]]:
     """Makes running targets; takes the arguments of `mpio.testing.Target`. They end with the test."""
-    from mpio.testing.target import Target
+    from mpio.testing.target import Target  # noqa: PLC0415 - when it is used
 
     with contextlib.ExitStack() as stack:
 
