@@ -128,8 +128,14 @@ class _Callback:
         self.queued = False
 
     def queue(self, loop: "VirtualLoop") -> None:
+        """Run it: at once if this is the simulation's own doing and nothing else is under way, else soon."""
         self.queued = True
-        loop.call_soon(self.run, context=self.context)
+        if loop.in_event and not loop.paused_nodes:
+            loop.in_event = False  # what this sets off comes after it, not within
+            loop.steps += 1
+            self.context.run(self.run)
+        else:
+            loop.call_soon(self.run, context=self.context)
 
     def run(self) -> None:
         self.queued = False
@@ -220,7 +226,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     Attributes:
         now_ns: the time. steps: callbacks run so far.
-        paused_nodes, clocks_differ, task_numbers: for nodes and tasks.
+        paused_nodes, clocks_differ, task_numbers, in_event: for nodes, tasks and files.
     """
 
     _stopping: bool
@@ -230,6 +236,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.now_ns = 0
         self.steps = 0
         self.paused_nodes = 0
+        self.in_event = False
         self.clocks_differ = False
         self.task_numbers = itertools.count()
         self._steps_max = steps_max
@@ -333,10 +340,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
                         continue
                 self.steps += 1
                 handle._run()
+            if self._stopping and self._crash is None:
+                return
             if self._crash is not None:
                 raise SimulationError(f"a callback failed: {self._crash!r}") from self._crash
-            if self._stopping:
-                return
             if self.steps > self._steps_max:
                 raise SimulationError(f"more than {self._steps_max} callbacks in {self.time():g} simulated seconds")
             self._next_timer()
@@ -354,7 +361,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 self.now_ns = when_ns
             if isinstance(handle, _Event):
                 self.steps += 1
-                handle.callback(*handle.args)
+                self.in_event = True
+                try:
+                    handle.callback(*handle.args)
+                except Exception as crash:  # noqa: BLE001 - as those of other callbacks
+                    self._crashed(self, {"exception": crash})
+                self.in_event = False
             else:
                 handle._scheduled = False
                 self._ready.append(handle)

@@ -43,8 +43,8 @@ class Connection:
         near, far = Stream(loop, self, initiator, target), Stream(loop, self, target, initiator)
         self.streams = {INITIATOR: near, TARGET: far}
         to_target, to_initiator = link.lanes[TO_TARGET], link.lanes[TO_INITIATOR]
-        near.out = Pipe(loop, to_target, to_initiator, near, far)
-        far.out = Pipe(loop, to_initiator, to_target, far, near)
+        near.out = far.incoming = Pipe(loop, to_target, to_initiator, near, far)
+        far.out = near.incoming = Pipe(loop, to_initiator, to_target, far, near)
         self.pipes = {TO_TARGET: near.out, TO_INITIATOR: far.out}
         link.connections[number] = self
 
@@ -206,6 +206,7 @@ class Pipe:
         else:
             assert isinstance(item, bytes)
             sink.received(item)
+            return
         sink.connection.check_over()
 
 
@@ -214,10 +215,11 @@ class Stream(VirtualFile):
 
     Attributes:
         connection: whose end it is. gone: closed, or reset, so that its kernel knows nothing of it any more.
-        out: where it sends.
+        out, incoming: where it sends, and receives from.
     """
 
     out: Pipe
+    incoming: Pipe
 
     def __init__(self, loop: VirtualLoop, connection: Connection, local: Address, peer: Address) -> None:
         super().__init__(loop)
@@ -250,7 +252,7 @@ class Stream(VirtualFile):
                 self._taken = 0
         if count:
             self._unread -= count
-            self._incoming.read(count)
+            self.incoming.read(count)
             return count
         if self._error:
             raise _os_error(self._error)
@@ -314,11 +316,6 @@ class Stream(VirtualFile):
 
     # --- what comes from the network
 
-    @property
-    def _incoming(self) -> Pipe:
-        streams = self.connection.streams
-        return streams[TARGET if streams[INITIATOR] is self else INITIATOR].out
-
     def received(self, data: bytes) -> None:
         """Bytes have come."""
         self._chunks.append(data)
@@ -332,7 +329,7 @@ class Stream(VirtualFile):
 
     def reset_from_afar(self) -> None:
         """Something on the way sends it a reset, which takes its time like everything else."""
-        self._incoming.interrupt()
+        self.incoming.interrupt()
 
     def reset(self) -> None:
         """The connection is no more."""
