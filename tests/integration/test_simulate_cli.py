@@ -131,7 +131,7 @@ def test_more_paths_and_another_workload() -> None:
     (["--set", "noop_out_timeout=0"], r"--set: noop_out_interval and noop_out_timeout: either both are 0"),
     (["--from", "/nowhere/at/all"], r"/nowhere/at/all: "),
     (["--device", "LIO-ORG:disk"], r"--device: is about a host's files"),
-    (["--profile", "plan", "--max-stall", "1ms"], r"--max-stall 1 ms: can't be planned for 2 paths"),
+    (["--profile", "plan", "--max-stall", "1ms"], r"--max-stall 1ms: can't be planned for 2 paths"),
     (["--jobs", "2", "--dask", "tcp://127.0.0.1:1"], r"--jobs: is about processes of this machine"),
     (["--runs", "1", "reset", "--html", "/nowhere/at/all.html"], r"/nowhere/at/all.html: can't be written"),
 ])  # fmt: skip

@@ -56,12 +56,15 @@ def _plan(scenario: Scenario, options: Mapping[str, Any]) -> Subject:
     max_stall, ride_out = options["max_stall"], options["ride_out"]
     goals = Goals(max_stall_s=to_seconds(max_stall), paths=scenario.path_count,
                   ride_out_s=None if ride_out is None else to_seconds(ride_out))
-    words = f"--max-stall {format_duration(max_stall)}" + (
-        "" if ride_out is None else f" --ride-out {format_duration(ride_out)}")
+    words = f"--max-stall {_option(max_stall)}" + ("" if ride_out is None else f" --ride-out {_option(ride_out)}")
     found = solve(goals)
     if isinstance(found, Conflict):
         raise InputError(words, f"can't be planned for {scenario.path_count} paths: mpio plan {words} says why")
     return Subject(PLAN, _for_engine("plan", found.stack), f"mpio plan {words}")
+
+
+def _option(duration_ns: int) -> str:
+    return format_duration(duration_ns).replace(" ", "")
 
 
 def _for_engine(where: str, stack: Any) -> Settings:
