@@ -74,11 +74,14 @@ def test_what_is_on_its_way_is_kept_out_where_portal_groups_differ(
     fences = [event["method"] for event in journal if event["kind"] == Kind.FENCE_COMPLETED]
     if method is None:
         assert fences == []
+        assert result.metrics["paths"][0]["fence"] == "none"
         assert {finding.kind for finding in result.findings} <= {BlockFault.GHOST, BlockFault.LOST}
         assert result.findings
     else:
         assert result.verdict is Result.PASS, [str(claim) for claim in result.claims]
         assert fences[0] == method
+        assert result.metrics["fences"][method] >= 1
+        assert method in result.metrics["paths"][0]["fence"]
 
 
 SLOW = FAST.replace(

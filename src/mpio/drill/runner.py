@@ -336,6 +336,7 @@ class _Drill:
                 facts.region_blocks * workload.disk.block_size),
             "history_lines": self._directory.history_lines,
             "history_left_out": self._directory.history_left_out,
+            "fences": {} if self._sampler is None else self._sampler.fences(),
             "paths": [] if self._sampler is None else self._sampler.as_json(),
         }
 

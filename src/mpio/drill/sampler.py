@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mpio.drill.world import DrillDisk
+from mpio.engine.status import PathStatus
 from mpio.units import NS_PER_S
 
 SAMPLES_MAX = 36_000  # an hour; later ones are left out
@@ -56,8 +57,20 @@ class Sampler:
     def as_json(self) -> list[dict[str, Any]]:
         """One object a path, as metrics.json has them."""
         return [
-            {"path": path.path_id, "name": path.name, "state": path.state, **path.counters,
+            {"path": path.path_id, "name": path.name, "state": path.state, "fence": _fence(path), **path.counters,
              "throughput": {"start_ns": self._start_ns, "interval_ns": self._interval_ns,
                             "bytes": self._bytes.get(path.path_id, [])}}
             for path in self._status.paths
         ]
+
+    def fences(self) -> dict[str, int]:
+        """How many lost nexuses with writes in doubt were fenced, by method, and what became of the others."""
+        status = self._status
+        return {**status.fences, "failed": status.fences_failed, "outcome_unknown": status.outcome_unknown}
+
+
+def _fence(path: PathStatus) -> str:
+    """By what the path's nexus could be fenced, or why by nothing."""
+    if path.fence_methods:
+        return ", ".join(path.fence_methods)
+    return "none" + "".join(f"; {method}: {why}" for method, why in path.fence_obstacles.items())

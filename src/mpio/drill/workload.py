@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Protocol
 
-from mpio.check.blocks import AgreementCheck, Finding, RegisterCheck
+from mpio.check.blocks import AgreementCheck, Finding, ReadToken, RegisterCheck
 from mpio.check.history import Ending, IoRecord, Op, runs
 from mpio.check.stall import IoTimes
 from mpio.check.stamp import Stamper
@@ -235,7 +235,7 @@ class Workload:
         return True
 
     async def _read_once(self, lba: int, count: int, worker: int, path: int | None,
-                         ) -> tuple[Buffer | None, IoRecord, tuple[list[int], list[int]]]:
+                         ) -> tuple[Buffer | None, IoRecord, ReadToken]:
         offset, length = lba * self._block_size, count * self._block_size
         token = self._registers.read_invoked(lba, count)
         io = self._begin("read", offset, length, worker, path=path)
@@ -249,7 +249,7 @@ class Workload:
             return None, io, token
         return data, io, token
 
-    def _check_read(self, data: Buffer, io: IoRecord, token: tuple[list[int], list[int]], lba: int) -> bool:
+    def _check_read(self, data: Buffer, io: IoRecord, token: ReadToken, lba: int) -> bool:
         """Judge what a read returned, and close its record. Returns whether something is wrong."""
         now = self.disk.clock()
         self._ended(io, now)

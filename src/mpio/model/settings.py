@@ -105,7 +105,7 @@ class Settings:
     # --- mpio only
     fence: Fence = "auto"  # how an in-doubt write is fenced before it is sent again; `none` is what Linux does
     fence_timeout: float = 5.0  # per attempt
-    exclusive: bool = False  # no other host uses the LU, so that LOGICAL UNIT RESET is allowed as a fence
+    exclusive: bool = False  # no other host uses the LU, so that fences may reserve and reset it
     reconnect_delay: float = 2.0  # first pause before a reconnect (open-iscsi: DefaultTime2Wait)
     reconnect_delay_max: float = 3.0  # open-iscsi: 3 s after a refused connect
     queue_bytes_max: int = 1 << 30  # bound of all queued requests of the map

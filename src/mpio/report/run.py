@@ -168,4 +168,4 @@ class Run:
     replay: str  # the command of repro.txt, "" if there is none
     notes: tuple[str, ...]  # what is incomplete in the directory, in words
     elsewhere: tuple[Elsewhere, ...] = ()  # from compare.json, if there is one
-    fences: Mapping[str, Plain] = field(default_factory=dict)  # lost nexuses with writes in doubt, by what became of them
+    fences: Mapping[str, Plain] = field(default_factory=dict)  # lost nexuses with writes in doubt, by their end

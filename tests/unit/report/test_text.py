@@ -1,6 +1,7 @@
 """The terminal rendering, and the words that it shares with the HTML report."""
 
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from rich.console import Console
 from tests.unit.report.synthetic import BOUND_NS, MS, Fault, Plan, write_run
 
 from mpio.report import print_run, read_run, words
+from mpio.report.html import render_html
 
 
 def printed(directory: Path, plan: Plan, width: int = 100) -> str:
@@ -111,3 +113,19 @@ def test_sizes(value: int, text: str) -> None:
 def test_the_wall_clock_is_a_date(tmp_path: Path) -> None:
     rows = dict(words.environment_rows(read_run(write_run(tmp_path / "run", Plan(ios=10)))))
     assert rows["began"] == "2026-03-01 12:00:00 UTC"
+
+
+def test_fences_are_counted_if_there_were_any(tmp_path: Path) -> None:
+    directory = write_run(tmp_path / "run", Plan(ios=1_000))
+    metrics = json.loads((directory / "metrics.json").read_text())
+    metrics["fences"] = {"relogin": 0, "reinstate": 2, "lun_reset": 1, "failed": 3, "outcome_unknown": 4}
+    metrics["paths"][0]["fence"] = "reinstate, preempt"
+    (directory / "metrics.json").write_text(json.dumps(metrics))
+    run = read_run(directory)
+    assert words.fence_rows(run) == [
+        ("fenced by reinstatement", "2"), ("fenced by LUN reset", "1"), ("fences that failed", "3"),
+        ("writes of unknown outcome", "4")]
+    assert words.fence_rows(run)[0] in words.count_rows(run)
+    page = render_html(run)
+    for part in ("fenced by reinstatement", "reinstate, preempt"):
+        assert part in page
