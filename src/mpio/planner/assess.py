@@ -45,7 +45,7 @@ def assess(
     return Assessment(
         stack, clusters, promise.budgets(goals, stack), (*found, *kept), verdict,
         (*(Finding(item.name, "critical", item.words) for item in broken), *_findings(goals, stack, clusters)),
-        changes, conflict(goals) if broken and not changes else None)
+        changes, conflict(goals, clusters) if broken and not changes else None)
 
 
 def _goals(
@@ -106,6 +106,9 @@ def _of_recovery(goals: Goals, stack: LinuxStack) -> list[Finding]:
         found.append(Finding(
             "MP-02", "medium", f"I/O waits {format_duration(recovery_ns)} for a lost session though there are other "
             f"paths{why}"))
+    if not promise.is_fast_io_fail_in_force(stack):
+        found.append(Finding(
+            "fast_io_fail", "medium", f"fast_io_fail_tmo is not in force: {fast_io_fail_skipped(stack)}"))
     if recovery_ns < login_ns:
         found.append(Finding(
             "resets", "medium", f"a restart of target or iscsid fails every path at once: a login takes up to "

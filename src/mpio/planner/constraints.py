@@ -21,7 +21,7 @@ def constraints(goals: Goals, stack: LinuxStack, clusters: tuple[Cluster, ...]) 
     """What must hold, that of the storage first. What no setting of a cluster can mend is left out."""
     storage = promise.storage(goals, stack)
     return (
-        *_stalls(goals, stack), *_outages(goals, stack), *_pings(goals, stack), *_in_force(stack),
+        *_stalls(goals, stack), *_outages(goals, stack), *_pings(goals, stack),
         *(_of_cluster(item) for item in inequalities(clusters, storage) if item.stake in HARD and not item.inherent),
         *_takeover(goals, clusters, storage),
     )
@@ -31,7 +31,7 @@ def wishes(goals: Goals, stack: LinuxStack, clusters: tuple[Cluster, ...]) -> tu
     """What should hold: a reset that fails no path, and the rules of clusters that fence nobody."""
     storage = promise.storage(goals, stack)
     return (
-        _resets(goals, stack), *_command_timeout(stack),
+        _resets(goals, stack), *_command_timeout(stack), *_in_force(stack),
         *(_of_cluster(item) for item in inequalities(clusters, storage)
           if item.stake not in HARD and not item.inherent),
     )

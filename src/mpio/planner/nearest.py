@@ -9,12 +9,12 @@ and with the cluster's timers raised to what they need; if more must change, the
 import dataclasses
 import itertools
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 
 from mpio.model.cluster import Cluster
 from mpio.model.stack import LinuxStack
 from mpio.planner import promise
-from mpio.planner.cluster import defaults, kind_of
+from mpio.planner.cluster import Storage, defaults, kind_of, required
 from mpio.planner.fit import Fitter
 from mpio.planner.goals import Change, Goals, qualified, setting
 from mpio.planner.reasons import reasons
@@ -45,28 +45,32 @@ class _Nearest:
         self._shipped = _shipped(clusters)
         self._stalls_before = self._stalls_of(stack)
         as_it_is = {name: value for name, value in self._values.items() if "." in name}
-        self._fitters = [Fitter(goals, clusters, as_it_is)]
+        self._fitters = [(Fitter(goals, clusters, as_it_is), 0)]
         if clusters:
-            self._fitters.append(Fitter(goals, clusters, {}))
+            self._fitters.append((Fitter(goals, clusters, {}), self._certain()))
 
     def changes(self) -> dict[str, Change]:
-        whole = self._found(KNOBS, self._fitters[-1])
+        whole = self._found(KNOBS, self._fitters[-1][0])
         if whole is None:
             return {}
         best = min((whole, self._thinned(whole)), key=self._cost)
-        for count in range(COMPLETE_UP_TO + 1):
-            for knobs, fitter in self._sets(count):
-                if count > len(self._different(best)):
-                    break
-                found = self._found(knobs, fitter)
-                if found is not None and self._cost(found) < self._cost(best):
-                    best = found
+        for fitter, certain in self._fitters:
+            for count in range(COMPLETE_UP_TO + 1):
+                for knobs in itertools.combinations(KNOBS, count):
+                    if count + certain > len(self._different(best)) and not self._cost(best)[0]:
+                        break
+                    found = self._found(knobs, fitter)
+                    if found is not None and self._cost(found) < self._cost(best):
+                        best = found
         return self._explained(best)
 
-    def _sets(self, count: int) -> Iterator[tuple[Collection[str], Fitter]]:
-        for knobs in itertools.combinations(KNOBS, count):
-            for fitter in self._fitters:
-                yield knobs, fitter
+    def _certain(self) -> int:
+        """How many of the cluster's settings must change even above a storage that never stalls."""
+        try:
+            quiet = required(self._clusters, Storage(stall_ns=0, kernel=self._stack.kernel, hz=self._stack.hz))
+        except ValueError:
+            return 0
+        return len(self._different(Found(self._stack, quiet)))
 
     def _found(self, knobs: Collection[str], fitter: Fitter) -> Found | None:
         """Safe settings in which only these and, if the fitter may, the cluster's differ."""
@@ -78,7 +82,7 @@ class _Nearest:
         """With no change that could be left out."""
         knobs = [name for name in self._different(found) if "." not in name]
         for name in tuple(knobs):
-            fewer = self._found([other for other in knobs if other != name], self._fitters[-1])
+            fewer = self._found([other for other in knobs if other != name], self._fitters[-1][0])
             if fewer is not None:
                 found = fewer
                 knobs = [name for name in knobs if name in self._different(found)]

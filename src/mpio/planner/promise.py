@@ -120,9 +120,9 @@ def silence_ns(stack: LinuxStack) -> int | None:
 
 def queue_ns(stack: LinuxStack) -> int | None:
     """How long I/O waits for a path when none is left; None for ever."""
-    if stack.no_path_retry == "queue":
-        return None
-    return 0 if stack.no_path_retry == "fail" else stack.no_path_retry * stack.polling_interval * NS_PER_S
+    if not stack.multipath or stack.no_path_retry == "fail":
+        return 0
+    return None if stack.no_path_retry == "queue" else stack.no_path_retry * stack.polling_interval * NS_PER_S
 
 
 def storage(goals: Goals, stack: LinuxStack) -> Storage:

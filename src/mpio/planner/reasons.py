@@ -115,8 +115,18 @@ def _of_clusters(goals: Goals, stack: LinuxStack, clusters: tuple[Cluster, ...])
             if field.name in words:
                 found[f"{PREFIXES[type(cluster)]}.{field.name}"] = words[field.name].format(stall=longest, value=value)
             elif value != default:
-                found[f"{PREFIXES[type(cluster)]}.{field.name}"] = f"Follows from the others; shipped is {default}."
+                found[f"{PREFIXES[type(cluster)]}.{field.name}"] = _DEPARTURES.get(
+                    field.name, f"Follows from the others; shipped is {default}.")
     return found
+
+
+_DEPARTURES: Mapping[str, str] = {
+    "token_ms": "A token in force of less than 3 s is lost too easily.",
+    "consensus_ms": "Unset it is 1.2 times the token in force, which is the least that works.",
+    "stonith_watchdog_timeout": "0 with a disk; without one twice the watchdog, after which a lost node is dead.",
+    "idle_timeout_ms": "Longer than two keepalives: a network blip must not start a fencing.",
+}
+"""For settings that a plan leaves alone if it can."""
 
 
 def negotiated(cluster: Cluster, storage: Storage) -> str | None:

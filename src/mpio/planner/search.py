@@ -10,7 +10,7 @@ where longer cuts both ways, have few values, which are tried one by one.
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mpio.model.cluster import Cluster, Sanlock, Sbd
@@ -64,14 +64,17 @@ class Search:
         self._recovery_s = RECOVERY_MAX_S if waits_ns is None else max(1, waits_ns // NS_PER_S)
         self._fitter = Fitter(goals) if fitter is None else fitter
         self._stall_max_ns = None if goals.max_stall_s is None else seconds(goals.max_stall_s)
+        self._pairs_of_sum: dict[int, list[tuple[int, int]]] = {}
         self._slacks_ns: dict[tuple[LinuxStack, tuple[str, ...]], int] = {}
 
     def is_possible(self) -> bool:
         """Whether there are any such settings: if so, then with the shortest pings, which make no goal harder."""
         if not self._fitter.carries(0) or (self._stall_max_ns is not None and self._goals.paths == 1):
             return False
-        groups = self._pings(1)
-        return bool(groups) and any(self._with_recovery(pair, 1) is not None for pair in groups[-1])
+        return self._is_possible(self._sums(1), 1)
+
+    def _is_possible(self, sums: Sequence[int], recovery_s: int) -> bool:
+        return bool(sums) and any(self._with_recovery(pair, recovery_s) is not None for pair in self._pairs(sums[-1]))
 
     def run(self) -> Found | None:
         """The best settings in the order of wishes, or None if there are none."""
@@ -79,57 +82,71 @@ class Search:
             return None
         login_s = -(-promise.relogin_ns(self._goals, self._wished) // NS_PER_S)
         for recovery_s in dict.fromkeys((login_s, 1)):
-            for pairs in self._pings(recovery_s):
-                stack = self._best(pairs, recovery_s)
+            sums = self._sums(recovery_s)
+            for sum_s in sums if self._is_possible(sums, recovery_s) else ():
+                stack = self._best(sum_s, recovery_s)
                 if stack is not None:
                     return self._finished(stack)
         raise AssertionError("there were settings with the shortest pings")
 
     # --- pings
 
-    def _pings(self, recovery_s: int) -> list[list[tuple[int, int]]]:
-        """noop_out_interval and noop_out_timeout, grouped by their sum: the wished one first, then shorter ones.
+    @functools.cached_property
+    def _given_pair(self) -> tuple[int, int] | None:
+        """noop_out_interval and noop_out_timeout if there is no choice: both are fixed, or one of them at 0."""
+        interval, timeout = self._given("noop_out_interval"), self._given("noop_out_timeout")
+        if interval is not None and timeout is not None:
+            return interval, timeout
+        return (0, 0) if 0 in (interval, timeout) else None
+
+    def _sums(self, recovery_s: int) -> Sequence[int]:
+        """noop_out_interval + noop_out_timeout: the wished sum first, then shorter ones.
 
         A sum that stalls too long with this recovery does so with any longer one.
         """
-        given = [self._given("noop_out_interval"), self._given("noop_out_timeout")]
         latency_s = int(self._goals.io_latency_max_s)
-        in_force = pings(self._wished)
-        if None not in given:
-            is_patient = in_force is None or sum(in_force) > latency_s
-            return [[(self._wished.noop_out_interval, self._wished.noop_out_timeout)]] if is_patient else []
-        if 0 in given:
-            return [[(0, 0)]]
-        low = max(latency_s + 1, (given[0] or 1) + (given[1] or 1))
-        top = greatest(low, max(low, sum(in_force or (_PINGS_S,))), lambda sum_s: any(
+        if self._given_pair is not None:
+            interval, timeout = self._given_pair
+            in_force = pings(self._wished.replace(noop_out_interval=interval, noop_out_timeout=timeout))
+            return () if in_force is not None and sum(in_force) <= latency_s else (interval + timeout,)
+        low = max(latency_s + 1, (self._given("noop_out_interval") or 1) + (self._given("noop_out_timeout") or 1))
+        high = max(low, min(sum(pings(self._wished) or (_PINGS_S,)), 2 * PING_MAX_S))
+        top = greatest(low, high, lambda sum_s: any(
             self._stands(self._eager(pair, recovery_s)) for pair in self._pairs(sum_s)))
-        return [] if top is None else [self._pairs(sum_s) for sum_s in range(top, low - 1, -1)]
+        return () if top is None else range(top, low - 1, -1)
 
     def _pairs(self, sum_s: int) -> list[tuple[int, int]]:
         """Pairs of this sum: the most equal ones first, the timeout the longer, but shorter than a command's.
 
         Of those that differ in nothing but that only the first: what else there is, is how late their timers are.
         """
+        if self._given_pair is not None:
+            return [self._given_pair]
+        if sum_s in self._pairs_of_sum:
+            return self._pairs_of_sum[sum_s]
         interval, timeout = self._given("noop_out_interval"), self._given("noop_out_timeout")
         command = self._given("timeout")
+
+        def rank(pair: tuple[int, int]) -> tuple[bool, int, int]:
+            return command is not None and pair[1] >= command, abs(pair[1] - pair[0]), pair[0]
+
         found: dict[tuple[int, bool, int], tuple[int, int]] = {}
         for pair in sorted(
             ((first, sum_s - first) for first in range(max(1, sum_s - PING_MAX_S), min(PING_MAX_S, sum_s - 1) + 1)
-             if interval in (None, first) and timeout in (None, sum_s - first)),
-            key=lambda pair: (abs(pair[1] - pair[0]), pair[0]),
+             if interval in (None, first) and timeout in (None, sum_s - first)), key=rank,
         ):
             late_ns = sum(lateness_ns(value, self._wished.hz, self._wished.kernel) for value in pair)
             hangs = pair[1] if self._goals.hung_lun else 0  # a command's timeout is longer than the ping's
-            found.setdefault((late_ns, command is not None and pair[1] >= command, hangs), pair)
-        return sorted(found.values(), key=lambda pair: (
-            command is not None and pair[1] >= command, abs(pair[1] - pair[0]), pair[0]))
+            found.setdefault((late_ns, rank(pair)[0], hangs), pair)
+        self._pairs_of_sum[sum_s] = list(found.values())
+        return self._pairs_of_sum[sum_s]
 
     # --- recovery
 
-    def _best(self, pairs: list[tuple[int, int]], least_s: int) -> LinuxStack | None:
-        """With the recovery nearest to the wished one that any of these pings allows."""
+    def _best(self, sum_s: int, least_s: int) -> LinuxStack | None:
+        """With the recovery nearest to the wished one that any pings of this sum allow."""
         nearest: tuple[int, LinuxStack] | None = None
-        for pair in pairs:
+        for pair in self._pairs(sum_s):
             found = self._with_recovery(pair, least_s)
             if found is None:
                 continue
@@ -260,7 +277,8 @@ class Search:
         return None if clusters is None else Found(queued, clusters)
 
     def _is_queue_given(self) -> bool:
-        return not self._is_free("no_path_retry") or self._fitter.forbids_queueing
+        """Whether there is no choice of no_path_retry: it is fixed, forbidden, or nobody is there to apply it."""
+        return not self._is_free("no_path_retry") or self._fitter.forbids_queueing or not self._wished.multipath
 
     def _with_given_queue(self, stack: LinuxStack) -> LinuxStack:
         """With the fixed no_path_retry, the only one that the cluster allows, or the wished one."""
@@ -270,7 +288,7 @@ class Search:
     def _queued(self, stack: LinuxStack) -> LinuxStack | None:
         """With the given no_path_retry if it lasts through the outage, else the smallest that does."""
         queued = self._with_given_queue(stack)
-        if self._lasts(queued) and promise.is_fast_io_fail_in_force(queued):
+        if self._lasts(queued) and self._is_sound(queued):
             return queued
         if self._is_queue_given():
             return None
@@ -279,9 +297,13 @@ class Search:
         fast = stack.fast_io_fail_tmo or 0
         for retries in range(count, count + fast + 2):  # multipathd compares fast_io_fail_tmo with the queue's length
             queued = stack.replace(no_path_retry=retries)
-            if promise.is_fast_io_fail_in_force(queued):
+            if self._is_sound(queued):
                 return queued
         return None
+
+    def _is_sound(self, stack: LinuxStack) -> bool:
+        """Whether the queue leaves fast_io_fail_tmo in force, or does no harm with what is in force then."""
+        return promise.is_fast_io_fail_in_force(stack) or (self._stands(stack) and self._lasts(stack))
 
     def _lasts(self, stack: LinuxStack) -> bool:
         """Whether I/O outlasts the outage. Resets are asked for first, as pings have no part in them."""
@@ -342,7 +364,7 @@ class Search:
                 longest = max(stack.polling_interval, cluster.watchdog - 1)
                 if stack.polling_interval_max > longest:
                     stack = stack.replace(max_polling_interval=longest)
-            if isinstance(cluster, Sanlock) and self._is_free("no_path_retry"):
+            if isinstance(cluster, Sanlock) and not self._is_queue_given():
                 stack = self._queued_for_lease(stack, cluster)
         return Found(stack, clusters)
 

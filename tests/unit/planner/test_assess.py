@@ -158,3 +158,42 @@ def test_fast_io_fail_tmo_that_multipathd_leaves_out() -> None:
     found = judged(stack, max_stall_s=100)
     assert {"fast_io_fail", "stall.one_way_loss"} <= rules(found)
     assert len(found.nearest_safe) == 1
+
+
+@st.composite
+def any_settings(draw: st.DrawFn) -> tuple[LinuxStack, tuple[Cluster, ...]]:
+    """Values as people have them, senseless ones too."""
+    def one(*values: Any) -> Any:
+        return draw(st.sampled_from(values))
+
+    stack = LinuxStack(
+        noop_out_interval=one(0, 1, 5, 30), noop_out_timeout=one(0, 5, 15), replacement_timeout=one(-1, 0, 5, 120),
+        login_timeout=one(0, 15, 30), logout_timeout=one(0, 15, 60), default_time2wait=one(0, 2, 10),
+        multipath=one(True, True, False), fast_io_fail_tmo=one(None, 0, 1, 5, 25), dev_loss_tmo=one(None, 10, 600),
+        polling_interval=one(1, 5, 30), max_polling_interval=one(None, 5), no_path_retry=one("fail", "queue", 1, 12),
+        timeout=one(1, 30, 180), max_retries=one(-1, 0, 5), kernel=one((3, 10), (5, 4), (6, 1)),
+        multipath_tools=one((0, 4, 9), (0, 9, 4), (0, 11, 1), (0, 14, 3)),
+    )
+    known: list[Cluster] = [
+        O2cb(heartbeat_threshold=one(0, 7, 31, 61)), Sanlock(io_timeout=one(0, 10)), Rac(misscount=one(0, 30)),
+        Sbd(watchdog=one(0, 5, 60), msgwait=one(0, 10), devices=one(0, 1, 3)),
+        Corosync(token_ms=one(1000, 5000), stonith_timeout=one(0, 60), nodes=one(1, 2, 5)),
+        Ncs(heartbeat=one(0, 1), tolerance=one(0, 8, 60)),
+    ]
+    return stack, tuple(cluster for cluster in known if draw(st.integers(0, 4)) == 0)
+
+
+@given(host=any_settings(), max_stall=st.one_of(st.none(), st.integers(3, 40)),
+       ride_out=st.one_of(st.none(), st.integers(5, 90)), paths=st.integers(1, 3))
+@settings(max_examples=20, deadline=None)
+def test_whatever_is_broken_is_mended_or_impossible(
+    host: tuple[LinuxStack, tuple[Cluster, ...]], max_stall: int | None, ride_out: int | None, paths: int
+) -> None:
+    stack, clusters = host
+    goals = Goals(max_stall_s=max_stall, ride_out_s=ride_out, paths=paths)
+    found = assess(stack, clusters, TARGET, goals)
+    assert (found.verdict == "fences") == bool(found.nearest_safe or found.conflict)
+    assert not (found.nearest_safe and found.conflict)
+    mended, raised = changed(stack, clusters, {name: change.new for name, change in found.nearest_safe.items()})
+    if found.conflict is None:
+        assert assess(mended, raised, TARGET, goals).verdict != "fences"

@@ -48,7 +48,7 @@ def only(goals: Goals, names: tuple[str, ...]) -> Goals:
 
 
 @given(goals=hard_goals())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_a_conflict_is_impossible_and_nothing_in_it_can_be_spared(goals: Goals) -> None:
     found = solve(goals)
     if isinstance(found, Plan):
@@ -63,7 +63,7 @@ def test_a_conflict_is_impossible_and_nothing_in_it_can_be_spared(goals: Goals) 
 
 
 @given(goals=hard_goals(), name=st.integers(0, 20))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_fewer_goals_are_never_harder(goals: Goals, name: int) -> None:
     stated = goals.stated()
     if stated and isinstance(solve(goals), Plan):

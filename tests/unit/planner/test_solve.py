@@ -69,7 +69,7 @@ def triple_of(plan: Plan) -> Triple:
 
 @given(max_stall=st.integers(1, 90), latency=LATENCIES, hz=HZ, nopin=st.sampled_from([0.0, 5.0, 15.0]),
        exchange=st.sampled_from([0.0, 0.1, 2.5]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=70, deadline=None)
 @example(max_stall=20, latency=0.0, hz=250, nopin=15.0, exchange=0.1)
 def test_no_other_pings_are_better(max_stall: int, latency: float, hz: int, nopin: float, exchange: float) -> None:
     target = TargetTimers(nopin_interval=nopin, login_exchange=exchange)
@@ -175,7 +175,7 @@ def test_an_outage_of_novell_clusters_is_carried_by_the_wait_for_the_session() -
 
 @given(kind=st.sampled_from(["sbd", "sanlock", "ncs"]), max_stall=st.one_of(st.none(), st.integers(7, 60)),
        ride_out=st.one_of(st.none(), st.integers(31, 120)), serial=st.booleans(), hz=HZ)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=70, deadline=None)
 def test_clusters_stand_what_storage_does(
     kind: str, max_stall: int | None, ride_out: int | None, serial: bool, hz: int
 ) -> None:
