@@ -223,3 +223,29 @@ def test_a_killed_drill_leaves_nothing_running(tmp_path: Path) -> None:
     process.wait(timeout=10)
     assert len(children) == 2
     assert wait_until(lambda: all(map(is_gone, children)))
+
+
+@pytest.mark.parametrize(("name", "verdict"), [("delay", Result.PASS), ("lost-write", Result.FAIL)])
+def test_a_step_gives_the_target_an_order(tmp_path: Path, name: str, verdict: Result) -> None:
+    text = SHORT + f"""
+        [[step]]
+        action = "order"
+        at = "300ms"
+        order = {{ do = "add", name = "{name}", id = "bad", opcode = "write", count = 3 }}
+        [[step]]
+        action = "order"
+        delay = "500ms"
+        order = {{ do = "remove", id = "bad" }}
+    """.replace('"delay", id', '"delay", time = "20ms", id')
+    result = drill(tmp_path, text)
+    assert result.verdict is verdict, not_passed(result)
+    journal = (tmp_path / "run" / "journal.jsonl").read_text()
+    assert f"order add {name} bad" in journal
+    assert children_of(os.getpid()) == []
+
+
+def test_an_order_that_the_target_refuses_ends_the_drill(tmp_path: Path) -> None:
+    result = drill(tmp_path, SHORT + '[[step]]\naction = "order"\norder = { do = "remove", id = "gone" }\n')
+    assert result.verdict is Result.UNKNOWN
+    assert "there is no filter 'gone'" in " ".join(not_passed(result))
+    assert children_of(os.getpid()) == []

@@ -246,6 +246,11 @@ def _check_steps(scenario: Scenario, places: Places) -> None:
             faulty.difference_update(paths)
         elif step.action == "target":
             running = _check_target_step(scenario, index, places, running=running)
+        elif step.action == "order":
+            if scenario.paths.urls or scenario.target.program != "mpio":
+                raise places.error("step", index, "action", "order is for the built-in target only")
+            if not running or not step.order:
+                raise places.error("step", index, "order", "expected an order, for a target that runs")
 
 
 def _check_target_step(scenario: Scenario, index: int, places: Places, *, running: bool) -> bool:

@@ -17,7 +17,7 @@ REGION_MAX_BYTES = 1 << 30
 EVENT_FAULTS = frozenset({"reset"})  # over as soon as they have happened; there is nothing to heal
 
 Cuts = Literal["relay", "netns", "none"]
-Action = Literal["inject", "heal", "flap", "wait", "target"]
+Action = Literal["inject", "heal", "flap", "wait", "target", "order"]
 Moment = Literal["detected", "failed", "rerouted", "reconnected", "reinstated"]
 TargetSignal = Literal["STOP", "CONT", "KILL", "restart"]
 Expectation = Literal["failover", "ride-through", "any"]
@@ -132,7 +132,7 @@ class Step:
     """`[[step]]`: one thing that is done during the workload. Steps run in the order of the file."""
 
     action: Action = field(default="inject", metadata=how(
-        values.choice(Action), "inject, heal, flap, wait or target", "what to do"))
+        values.choice(Action), "inject, heal, flap, wait, target or order", "what to do"))
     at: int | None = field(default=None, metadata=how(
         values.duration(), "duration", "not before this time since the workload began"))
     delay: int = field(default=0, metadata=how(
@@ -162,6 +162,8 @@ class Step:
     signal: TargetSignal = field(default="STOP", metadata=how(
         values.choice(TargetSignal), "STOP, CONT, KILL or restart",
         "target: what to do to the target process; restart follows KILL"))
+    order: Mapping[str, object] = field(default_factory=dict, metadata=how(
+        values.order, "table", "order: for the built-in target, as its control socket takes them: `do` and arguments"))
 
     @property
     def label(self) -> str:
@@ -171,6 +173,8 @@ class Step:
             return f"{self.action} {self.fault} on {where}"
         if self.action == "heal":
             return f"heal {where}"
+        if self.action == "order":
+            return " ".join(("order", *(str(self.order[key]) for key in ("do", "name", "id") if key in self.order)))
         return "wait" if self.action == "wait" else f"target {self.signal}"
 
 
@@ -203,7 +207,7 @@ class Scenario:
     @property
     def needs_target(self) -> bool:
         """Whether some step acts on the target process."""
-        return any(step.action == "target" for step in self.steps)
+        return any(step.action in ("target", "order") for step in self.steps)
 
 
 SECTIONS: Mapping[str, type] = {
@@ -217,6 +221,7 @@ RELEVANT: Mapping[str, frozenset[str]] = {  # keys of a step, by its action
     "flap": _COMMON | {"fault", "path", "params", "expect", "times", "down", "up"},
     "wait": _COMMON | {"duration"},
     "target": _COMMON | {"signal", "expect"},
+    "order": _COMMON | {"order"},
 }
 
 

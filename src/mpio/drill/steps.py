@@ -70,7 +70,7 @@ class Steps:
 
     async def _step(self, step: Step) -> None:
         paths = self._scenario.step_paths(step)
-        if step.action != "wait":
+        if step.action not in ("wait", "order"):
             self._concerned = paths
         match step.action:
             case "wait":
@@ -87,6 +87,9 @@ class Steps:
                     await asyncio.sleep(step.up / NS_PER_S)
             case "target":
                 await self._signal_target(step.signal, paths, step.expect)
+            case "order":
+                assert self._target is not None
+                await self._target.order(step.order)
 
     async def _inject(self, paths: Sequence[int], fault: Fault, expect: Expectation | None) -> None:
         """Put a fault on paths, all at once. The cut counts from before the order was given."""

@@ -9,16 +9,19 @@ import ctypes
 import json
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mpio.drill.scenario import TargetSpec
 from mpio.errors import ConnectFailed, InputError
+from mpio.io.control_socket import ask
 from mpio.model.address import Portal
 
 TARGET_NAME = "iqn.2026-01.dev.mpio:drill"
 LUN = 1
 IMAGE = "lun.img"
+CONTROL = "control"
 READY_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 5.0
 _LINE_MAX_BYTES = 64 << 10
@@ -70,6 +73,7 @@ class TargetProcess:
         self._prefix = list(prefix)
         self._allow = allow
         self._process: asyncio.subprocess.Process | None = None
+        self._control: tempfile.TemporaryDirectory[str] | None = None
         self.portals = list(portals) or [Portal("127.0.0.1", 0)] * spec.portals
 
     async def start(self) -> None:
@@ -97,7 +101,10 @@ class TargetProcess:
             raise ConnectFailed(f"the target did not come up: {words or 'it said nothing'}") from None
 
     def _command(self) -> list[str]:
-        return target_command(self._spec, self.portals, self._directory, self._allow)
+        if self._control is None:  # in a directory of its own: the path of a socket has to be short
+            self._control = tempfile.TemporaryDirectory(prefix="mpio-target-")
+        command = target_command(self._spec, self.portals, self._directory, self._allow)
+        return [*command, "--control", str(Path(self._control.name) / CONTROL)]
 
     def _environment(self) -> Mapping[str, str] | None:
         return None  # as ours
@@ -128,8 +135,17 @@ class TargetProcess:
         else:
             self._process.send_signal(_SIGNALS[action])
 
+    async def order(self, request: Mapping[str, object]) -> None:
+        """Give it an order by its control socket. Raises InputError if it refuses, or has none."""
+        if self._control is None:
+            raise InputError("order", "this target takes no orders")
+        await ask(Path(self._control.name) / CONTROL, request)
+
     async def close(self) -> None:
         """End it: gently, then not."""
+        if self._control is not None:
+            self._control.cleanup()
+            self._control = None
         process, self._process = self._process, None
         if process is None or process.returncode is not None:
             return

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeVar, get_args
 
 from mpio.model.address import TargetAddress
+from mpio.target.filters import build
 from mpio.units import NS_PER_S, parse_duration, parse_size
 
 PATHS_MAX = 16
@@ -131,6 +132,15 @@ def plant(value: object) -> str:
     if words and not re.fullmatch(r"(lost|stale|torn):[1-9][0-9]{0,8}", words):
         raise ValueError(f"expected lost:N, stale:N or torn:N with N from 1, found {shown(value)}")
     return words
+
+
+def order(value: object) -> dict[str, object]:
+    """An order to the target; a filter is tried."""
+    if not isinstance(value, dict) or not isinstance(value.get("do"), str):
+        raise ValueError(f"expected a table with do = '…', found {shown(value)}")
+    if value["do"] == "add":
+        build(value.get("name"), {key: item for key, item in value.items() if key not in ("do", "name", "id")})
+    return value
 
 
 def urls(value: object) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
@@ -41,6 +41,9 @@ class DrillTarget(Protocol):
 
     async def signal(self, action: str) -> None:
         """STOP, CONT, KILL or restart. Raises InputError."""
+
+    async def order(self, request: Mapping[str, object]) -> None:
+        """Give the target an order. Raises InputError if it refuses, or takes none."""
 
     async def close(self) -> None:
         """End it."""

@@ -1,12 +1,14 @@
 """The software target as a process of the simulation: started, stopped, continued, killed, started again."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from mpio.drill.scenario import TargetSpec
 from mpio.drill.target_process import LUN, TARGET_NAME
 from mpio.errors import InputError
+from mpio.io.filter_timer import FilterTimer
 from mpio.io.target_server import TargetServer
 from mpio.model.address import Portal
 from mpio.proto.iscsi.negotiation import SessionParams
@@ -18,9 +20,11 @@ from mpio.proto.iscsi.target_task import TargetTask
 from mpio.proto.scsi.sense import READ_ERROR
 from mpio.sim.loop import Node, VirtualLoop
 from mpio.sim.network import SimNetwork
+from mpio.target.control import Control
 from mpio.target.filters.base import Filter
+from mpio.target.filters.chain import Complete
 from mpio.target.filters.plant import plant
-from mpio.target.node import TargetNode
+from mpio.target.node import Session, TargetNode
 from mpio.target.state import derive_naa
 from mpio.target.store import BlockStore, RamStore
 
@@ -72,7 +76,22 @@ class SimNode(TargetNode):
     def open_session(self, connection: TargetConnection, params: SessionParams) -> int:
         """See TargetNode."""
         tsih = super().open_session(connection, params)
-        run, manage, host = connection.on_command, connection.on_task_management, connection.params.portal.host
+        manage, host = connection.on_task_management, connection.params.portal.host
+
+        def on_management(function: int, lun: bytes, task: TargetTask | None, respond: Callable[[int], None]) -> None:
+            if connection.state is not State.FULL_FEATURE:
+                return  # it hung, and its session has ended meanwhile
+            if self._hung.get(host) and function in _ENDS_TASKS:
+                self._stuck.setdefault(host, []).append(lambda: on_management(function, lun, task, respond))
+            else:
+                manage(function, lun, task, respond)
+
+        connection.on_task_management = on_management
+        return tsih
+
+    def _runner(self, session: Session, complete: Complete) -> Callable[[TargetTask], None]:
+        run, connection = super()._runner(session, complete), session.connection
+        host = connection.params.portal.host
 
         def on_command(task: TargetTask) -> None:
             if host in self._hung:
@@ -88,21 +107,11 @@ class SimNode(TargetNode):
             if host in self._hung:
                 on_command(task)
             elif self._disk.errors and self._rng.random() < self._disk.errors:
-                connection.complete(task, _CHECK_CONDITION, sense=READ_ERROR.build())
+                complete(task, _CHECK_CONDITION, b"", READ_ERROR.build(), None)
             else:
                 run(task)
 
-        def on_management(function: int, lun: bytes, task: TargetTask | None, respond: Callable[[int], None]) -> None:
-            if connection.state is not State.FULL_FEATURE:
-                return  # it hung, and its session has ended meanwhile
-            if self._hung.get(host) and function in _ENDS_TASKS:
-                self._stuck.setdefault(host, []).append(lambda: on_management(function, lun, task, respond))
-            else:
-                manage(function, lun, task, respond)
-
-        connection.on_command = on_command
-        connection.on_task_management = on_management
-        return tsih
+        return on_command
 
     @property
     def _is_slow(self) -> bool:
@@ -153,6 +162,7 @@ class SimTarget:
         identity = "file" if spec.store == "file" else f"ram {self._starts}"
         naa = derive_naa(node.name, LUN, identity)
         node.add_lun(LUN, self._store(), block_size=spec.block_size, naa=naa)
+        FilterTimer(node.filters, self._process.clock)
         if self._plant is not None:
             node.filters.add(self._plant)
         server = TargetServer(node, TargetParams(portal=self.portals[0]), self._process.clock, network=self._network,
@@ -183,6 +193,16 @@ class SimTarget:
             self._process.resume()
         else:
             await self.close()
+
+    async def order(self, request: Mapping[str, object]) -> None:
+        """See DrillTarget."""
+        node, server = self.node, self._server
+        if node is None or server is None:
+            raise InputError("order", "the target is not running")
+        answers: list[dict[str, Any]] = []
+        self._process.run(lambda: answers.append(Control(node, server).handle(request)))
+        if not answers[0]["ok"]:
+            raise InputError("order", str(answers[0]["error"]))
 
     async def close(self) -> None:
         """End it: its kernel resets what was open."""

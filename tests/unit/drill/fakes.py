@@ -3,7 +3,7 @@
 import asyncio
 import random
 import selectors
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -205,6 +205,9 @@ class FakeTarget:
         self._world.log.append(f"target {action}")
         for path in self._world.disk_.cut:
             self._world.disk_.set_cut(path, cut=action in ("STOP", "KILL"))
+
+    async def order(self, request: Mapping[str, object]) -> None:
+        self._world.log.append(f"target does {request['do']}")
 
     async def close(self) -> None:
         self._world.log.append("target closed")
