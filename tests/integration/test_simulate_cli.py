@@ -3,6 +3,10 @@
 import json
 import re
 import shlex
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +161,19 @@ def test_an_existing_run_directory_is_not_overwritten(tmp_path: Path) -> None:
     assert done.code == USAGE
     assert "expected a new or an empty directory" in done.err
     assert (tmp_path / "mine" / "precious").read_text() == "x"
+
+
+def test_an_interrupt_leaves_what_was_done() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mpio.cli.main", "simulate", "reset", "--runs", "100000", "--jobs", "1"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(5)  # for some runs; whether it got to any changes nothing below
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == UNKNOWN, err
+    assert "Traceback" not in err
+    assert out.startswith("? CANNOT TELL")
+    assert re.search(r"! interrupted; [\d\s]+ runs not done", out)
 
 
 SHORT_DRILL = """

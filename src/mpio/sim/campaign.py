@@ -151,7 +151,7 @@ class CampaignResult:
 def run_campaign(
     campaign: Campaign, pool: Pool, progress: Callable[[RunOutcome], None] | None = None
 ) -> CampaignResult:
-    """Do all runs. A pool that breaks leaves what was done.
+    """Do all runs. A pool that breaks, or an interrupt, leaves what was done.
 
     Raises:
         InputError: the scenario can't be run.
@@ -167,6 +167,8 @@ def run_campaign(
                 progress(outcome)
     except WorkersLost as error:
         lost = str(error)
+    except KeyboardInterrupt:
+        lost = "interrupted"
     outcomes.sort(key=lambda outcome: (outcome.subject, outcome.seed))
     return CampaignResult(campaign, tuple(outcomes), lost)
 

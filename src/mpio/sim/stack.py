@@ -7,6 +7,7 @@ from typing import cast, get_args
 
 from mpio.model.settings import GroupingPolicy, Selector, Settings
 from mpio.model.stack import LinuxStack
+from mpio.planner.linux_terms import pings
 
 _POLICIES = {"group_by_tpg": "group_by_prio", "group_by_node_name": "multibus"}  # of one target all are one node
 
@@ -17,11 +18,12 @@ def engine_settings(stack: LinuxStack) -> Settings:
     Raises:
         ValueError: a value is one that the engine does not take.
     """
+    interval, timeout = pings(stack) or (0, 0)
     policy = _POLICIES.get(stack.path_grouping_policy, stack.path_grouping_policy)
     selector = stack.path_selector.split(" ")[0]
     return Settings(
-        noop_out_interval=float(stack.noop_out_interval) if stack.noop_out_timeout else 0.0,
-        noop_out_timeout=float(stack.noop_out_timeout) if stack.noop_out_interval else 0.0,
+        noop_out_interval=float(interval),
+        noop_out_timeout=float(timeout),
         replacement_timeout=float(stack.replacement_timeout),
         login_timeout=float(stack.login_timeout),
         logout_timeout=float(stack.logout_timeout),
