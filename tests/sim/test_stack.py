@@ -11,7 +11,8 @@ def test_what_is_shipped_is_the_linux_profile_s_timing() -> None:
     found, linux = engine_settings(LinuxStack()), Settings()
     for name in ("noop_out_interval", "noop_out_timeout", "replacement_timeout", "login_timeout", "logout_timeout",
                  "abort_timeout", "lu_reset_timeout", "fast_io_fail_tmo", "polling_interval", "no_path_retry",
-                 "failback", "path_grouping_policy", "path_selector", "timeout", "max_retries", "polling_interval_max", "fence"):
+                 "failback", "path_grouping_policy", "path_selector", "timeout", "max_retries", "polling_interval_max",
+                 "fence"):
         assert getattr(found, name) == getattr(linux, name), name
 
 
