@@ -44,12 +44,12 @@ def ask(path: Path, *lines: bytes) -> list[dict[str, object]]:
 
 def test_orders_on_the_command_line(target: MpioTarget, path: Path) -> None:
     assert ctl(path, "add", "delay", "time=1ms", "opcode=write").out == "delay-1\n"
-    assert "id=delay-1  name=delay  on=yes  time=0.001" in ctl(path, "filters").out
+    assert "id=delay-1  name=delay  on=yes  time=1ms" in ctl(path, "filters").out
     assert ctl(path, "alua", 1, "non-optimized", "--preferred").code == 0
-    (group,) = json.loads(ctl(path, "--json", "groups").out)
+    (group,) = json.loads(ctl(path, "--json", "groups").out)["result"]
     assert (group["state"], group["preferred"], len(group["portals"])) == ("non-optimized", True, 2)
     assert ctl(path, "grow", 1, "128MiB").code == 0
-    assert f"bytes={128 << 20}" in ctl(path, "luns").out
+    assert "size=128MiB" in ctl(path, "luns").out
     assert ctl(path, "offline", target.portals[0]).code == 0
     assert [line.rpartition("=")[2] for line in ctl(path, "portals").out.splitlines()] == ["no", "yes"]
     assert ctl(path, "remove", "delay-1").code == 0
@@ -136,8 +136,9 @@ def test_a_target_from_a_file(tmp_path: Path, path: Path) -> None:
             ready = json.loads(process.stdout.readline().partition(" ")[2])
             assert (ready["target"], ready["luns"]) == ("iqn.2026-01.example:file", [3, 4])
             assert [portal["tpgt"] for portal in ready["portals"]] == [1, 2]
-            assert [row["state"] for row in json.loads(ctl(path, "--json", "groups").out)] == ["optimized", "standby"]
-            (filter_,) = json.loads(ctl(path, "--json", "filters").out)
+            groups = json.loads(ctl(path, "--json", "groups").out)["result"]
+            assert [row["state"] for row in groups] == ["optimized", "standby"]
+            (filter_,) = json.loads(ctl(path, "--json", "filters").out)["result"]
             assert (filter_["id"], filter_["on"]) == ("broken", False)
         finally:
             os.kill(process.pid, signal.SIGTERM)

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from mpio.units import NS_PER_S, format_duration, format_size
+
 
 def parse_filter(words: Sequence[str]) -> dict[str, object]:
     """`NAME KEY=VALUE …` as a table. Raises ValueError."""
@@ -35,7 +37,7 @@ def command(context: click.Context, path: Path, as_json: bool) -> None:
 
         result = asyncio.run(ask(path, request))
         if as_json:
-            print(json.dumps(result))
+            print(json.dumps({"version": 1, "result": result}))
         else:
             _show(result)
 
@@ -51,7 +53,18 @@ def _show(result: Any) -> None:
         print(result)
     elif isinstance(result, list):
         for row in result:
-            print("  ".join(f"{key}={_word(value)}" for key, value in row.items()))
+            print("  ".join(_pair(key, value) for key, value in row.items()))
+
+
+def _pair(key: str, value: Any) -> str:
+    """A field, with its unit in words."""
+    if isinstance(value, int) and key == "t_ns":
+        return f"t={value / NS_PER_S:.6f}"
+    if isinstance(value, int) and key.endswith("_ns"):
+        return f"{key.removesuffix('_ns')}={format_duration(value).replace(' ', '')}"
+    if isinstance(value, int) and key.endswith("_bytes"):
+        return f"{key.removesuffix('_bytes')}={format_size(value).replace(' ', '')}"
+    return f"{key}={_word(value)}"
 
 
 def _word(value: Any) -> str:

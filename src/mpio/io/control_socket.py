@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mpio.errors import InputError
+from mpio.target.control import VERSION
 
 LINE_BYTES_MAX = 1 << 20
 CLIENTS_MAX = 16
@@ -68,7 +69,7 @@ class ControlServer:
         try:
             request = json.loads(line)
         except (ValueError, RecursionError) as error:
-            return {"ok": False, "error": f"expected a line of JSON: {error}"}
+            return {"version": VERSION, "ok": False, "error": f"expected a line of JSON: {error}"}
         return self._handle(request)
 
 

@@ -1,7 +1,7 @@
 """What can be asked of a running target, and changed in it: one JSON object in, one out.
 
-A request names what to do in `do`, and the rest of it are arguments. The answer is `{"ok": true, "result": …}`, or
-`{"ok": false, "error": "…"}` with words for people; a wrong request changes nothing. Knows nothing of sockets.
+A request names what to do in `do`, and the rest of it are arguments. The answer has `"ok": true` and a `result`, or
+`"ok": false` and an `error` in words for people; a wrong request changes nothing. Knows nothing of sockets.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,11 +15,14 @@ from mpio.target.filters import build
 from mpio.target.filters.alua_flap import STATES, parse_state
 from mpio.target.filters.base import Filter
 from mpio.target.filters.opcodes import name_of, ranges_of
-from mpio.target.filters.parameters import DURATION, FLAG, INTEGER, SIZE, TEXT, Kind, key_of, parameters_of
+from mpio.target.filters.parameters import DURATION, FLAG, INTEGER, SIZE, TEXT, Kind, parameters_of
 from mpio.target.growth import grow
 from mpio.target.nexus import PortGroup
 from mpio.target.node import Session, TargetNode
 from mpio.units import NS_PER_S
+
+VERSION = 1
+"""Of the answers."""
 
 _STATE_WORDS = {state: word for word, state in STATES.items()}
 _LOGOUT_WITHIN_S = 5
@@ -90,9 +93,9 @@ class Control:
     def handle(self, request: object) -> dict[str, Any]:
         """Answer a request; any value is one, most of them wrong."""
         try:
-            return {"ok": True, "result": self._run(request)}
+            return {"version": VERSION, "ok": True, "result": self._run(request)}
         except (ValueError, MpioError) as error:
-            return {"ok": False, "error": str(error)}
+            return {"version": VERSION, "ok": False, "error": str(error)}
 
     def _run(self, request: object) -> Any:
         if not isinstance(request, dict) or not all(isinstance(key, str) for key in request):
@@ -130,7 +133,7 @@ class Control:
 
     def _luns(self) -> list[dict[str, Any]]:
         return [
-            {"lun": number, "bytes": unit.blocks * unit.block_size, "block_size": unit.block_size,
+            {"lun": number, "size_bytes": unit.blocks * unit.block_size, "block_bytes": unit.block_size,
              "wwid": "3" + unit.naa.hex(), "write_protected": unit.is_write_protected}
             for number, unit in sorted(self._node.device.units.items())
         ]  # fmt: skip
@@ -195,15 +198,13 @@ def describe(key: str, filter_: Filter) -> dict[str, Any]:
         for item in parameters_of(type(source)):
             value = getattr(source, item.name)
             if value != item.default:
-                told[key_of(item)] = _plain(item.name, value)
+                told[item.name] = _plain(item.name, value)
     return {"id": key, "name": filter_.name, "on": filter_.is_on, **told, "seen": filter_.limits.seen,
             "struck": filter_.limits.struck}
 
 
 def _plain(name: str, value: Any) -> Any:
-    """A parameter in JSON: durations in seconds, everything else as text unless it is a number."""
-    if name.endswith("_ns"):
-        return value / NS_PER_S
+    """A parameter in JSON: as text unless it is a number."""
     if isinstance(value, tuple):
         return [name_of(item) if name == "opcode" else _plain("", item) for item in value]
     if isinstance(value, bytes):
@@ -229,7 +230,7 @@ def _task(session: Session, task: TargetTask, node: TargetNode) -> dict[str, Any
     return {
         "tsih": session.tsih, "itt": task.itt, "lun": None if unit is None else unit.number,
         "command": name_of(task.cdb[0]), "ranges": [list(item) for item in ranges_of(task.cdb, task.data)],
-        "bytes": task.expected_length, "has_its_data": task.dispatched,
+        "length_bytes": task.expected_length, "has_its_data": task.dispatched,
     }  # fmt: skip
 
 

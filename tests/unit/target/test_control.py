@@ -75,8 +75,8 @@ def test_sessions_and_tasks(desk: Desk) -> None:
         "header_digest": False, "data_digest": False,
     }  # fmt: skip
     (task,) = desk.ask("tasks")
-    assert {key: task[key] for key in ("tsih", "lun", "command", "ranges", "bytes", "has_its_data")} == {
-        "tsih": 1, "lun": 1, "command": "WRITE_10", "ranges": [[7, 3]], "bytes": 3 * BLOCK, "has_its_data": True,
+    assert {key: task[key] for key in ("tsih", "lun", "command", "ranges", "length_bytes", "has_its_data")} == {
+        "tsih": 1, "lun": 1, "command": "WRITE_10", "ranges": [[7, 3]], "length_bytes": 3 * BLOCK, "has_its_data": True,
     }  # fmt: skip
 
 
@@ -99,12 +99,12 @@ def test_filters_are_added_listed_and_removed(desk: Desk) -> None:
     line.do(cdb.read(0, 1), read=BLOCK)
     first, second, third = desk.ask("filters")
     assert first == {
-        "id": "delay-1", "name": "delay", "on": True, "time": 0.05,
+        "id": "delay-1", "name": "delay", "on": True, "time_ns": 50_000_000,
         "opcode": ["READ_6", "READ_10", "READ_12", "READ_16", "UNMAP"], "lba": [0, 9], "seen": 1, "struck": 1,
     }  # fmt: skip
     assert (second["id"], second["rate"]) == ("mine", 0.5)
-    assert third == {"id": "alua-flap-1", "name": "alua-flap", "on": False, "states": ["standby"], "after": 9.0,
-                     "seen": 0, "struck": 0}
+    assert third == {"id": "alua-flap-1", "name": "alua-flap", "on": False, "states": ["standby"],
+                     "after_ns": 9_000_000_000, "seen": 0, "struck": 0}
     for key in ("mine", "delay-1", "alua-flap-1"):
         desk.ask("remove", id=key)
     assert desk.ask("filters") == []
@@ -130,7 +130,7 @@ def test_a_lun_grows(desk: Desk) -> None:
     assert line.read(2047, 2) == b"e" * BLOCK + bytes(BLOCK)
     line.write(6143, b"n" * BLOCK)
     assert line.read(6143) == b"n" * BLOCK
-    assert desk.ask("luns")[0]["bytes"] == 3 << 20
+    assert desk.ask("luns")[0]["size_bytes"] == 3 << 20
 
 
 def test_a_ram_store_that_grew_knows_what_is_in_use() -> None:

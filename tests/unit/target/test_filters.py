@@ -17,6 +17,7 @@ from mpio.proto.scsi.sense import (
     READ_ERROR,
     WRITE_PROTECTED,
 )
+from mpio.units import NS_PER_S
 
 A, B, C = b"a" * BLOCK, b"b" * BLOCK, b"c" * BLOCK
 
@@ -337,7 +338,8 @@ def test_log_writes_down_commands_with_their_answers(bench: Bench) -> None:
     bench.wait(1)
     (record,) = bench.node.filters.records
     assert record == {
-        "time_s": 1000.0, "took_s": 0.25, "initiator": "iqn.2026-01.example:host", "portal": str(PORTALS[0]), "lun": 1,
+        "t_ns": 1000 * NS_PER_S, "took_ns": NS_PER_S // 4, "initiator": "iqn.2026-01.example:host",
+        "portal": str(PORTALS[0]), "lun": 1,
         "command": "READ_10", "cdb": cdb.read(9, 2).ljust(16, b"\0").hex(), "ranges": [[9, 2]],
         "status": "CHECK_CONDITION", "sense": "medium error: unrecovered read error (03/11/00)",
     }  # fmt: skip

@@ -15,8 +15,8 @@ from mpio.target.response import Response
 class Log(Filter):
     """Commands and their answers are written down, and go their way.
 
-    One JSON object each, when the answer passes by: time in seconds, initiator, portal, LUN, command, CDB, blocks,
-    status, sense, and how long it took. `mpio target ctl log` shows the last thousand; the target started with
+    One JSON object each, when the answer passes by: when it came, how long it took, initiator, portal, LUN, command,
+    CDB, blocks, status, sense. `mpio target ctl log` shows the last thousand; the target started with
     `--log FILE` writes them all. What stands behind this filter in the list has had its say in the answer; a command
     that is never answered is not in the log.
     """
@@ -40,7 +40,7 @@ opcode = ["write", "PERSISTENT_RESERVE_OUT"]
     def _record(self, request: Request, response: Response, came_ns: int) -> dict[str, Any]:
         now = self.target.now()
         record: dict[str, Any] = {
-            "time_s": came_ns / 1e9, "took_s": (now - came_ns) / 1e9, "initiator": request.initiator,
+            "t_ns": came_ns, "took_ns": now - came_ns, "initiator": request.initiator,
             "portal": str(request.portal), "lun": request.lun, "command": name_of(request.opcode),
             "cdb": bytes(request.task.cdb).hex(), "ranges": [list(item) for item in request.ranges],
             "status": _status(response.status),
