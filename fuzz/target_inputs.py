@@ -23,6 +23,7 @@ from mpio.proto.iscsi.target_state import State
 from mpio.proto.scsi.cdb import Op
 from mpio.target.limits import Limits
 from mpio.target.node import Access, TargetNode
+from mpio.target.state import TRANSFER_BYTES_MAX
 from mpio.target.store import RamStore
 
 PORTAL = Portal("192.0.2.1")
@@ -181,7 +182,7 @@ class Hostile:
         assert target.in_flight <= PARAMS.queue_depth + PARAMS.immediate_max
         assert target._gather_bytes <= PARAMS.gather_bytes_max + PARAMS.write_length_max  # noqa: SLF001
         sent = sum(len(piece) for piece in target.data_to_send())
-        assert sent <= 2 * OUTPUT_BYTES_MAX
+        assert sent <= 2 * (OUTPUT_BYTES_MAX + TRANSFER_BYTES_MAX)
         while target.next_event() is not None:
             pass
 

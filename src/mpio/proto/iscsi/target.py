@@ -43,7 +43,10 @@ from mpio.proto.iscsi.target_task import (
 from mpio.proto.iscsi.target_text import TextAnswers
 from mpio.units import seconds
 
-OUTPUT_BYTES_MAX = 64 << 20  # answers that wait to be sent; past it, further commands wait
+OUTPUT_BYTES_MAX = 192 << 10
+"""Answers that wait to be sent; past it, further commands wait. So what is read is sent while the CPU's cache has it,
+the initiator works on the first answer while the next is made, and one that does not read takes up no memory."""
+
 ANSWERS_MAX = 4096  # answers outside of the command window that wait to be sent; past it, the peer does not read
 
 _MASK = pdu.SERIAL_MASK
