@@ -76,7 +76,7 @@ class Damping:
         self._stop()
 
     def returned(self, now: int) -> str | None:
-        """The path came back from bad. Why it is to be held, or None."""
+        """The path came back from bad, or from standby. Why it is to be held, or None."""
         if self._suspect:
             self._begin_sampling(now)
             return f"two failures within {self._double_ns / NS_PER_S:g} s"
@@ -84,6 +84,10 @@ class Damping:
             self._hold(now + self._recovery_ns)
             return f"{self._failures} failures, threshold {self._threshold}"
         return None
+
+    def suspend(self) -> None:
+        """The path has gone to standby, where it can prove nothing; once it is back from there it begins anew."""
+        self._stop()
 
     def checked_good(self) -> None:
         """One good check of a path in use: every `forget_rate` of them make up for one failure."""

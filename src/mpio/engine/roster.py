@@ -57,7 +57,7 @@ class Roster:
         for event in events:
             path.take(event, cause, now)
         held = None
-        if path.state is PathState.UP and old in _BAD:
+        if path.state is PathState.UP and old in (*_BAD, PathState.GHOST):
             held = path.damping.returned(now)
             if held is not None:
                 path.take(PathInput.HOLD, held, now)
@@ -69,6 +69,8 @@ class Roster:
             self._record(path, Kind.PATH_MARGINAL, now, cause=held, until_ns=path.damping.until_ns)
         elif old is PathState.DELAYED:
             self._record(path, Kind.PATH_MARGINAL_ENDED, now, cause=cause)
+        if new is PathState.GHOST and old is PathState.DELAYED:
+            path.damping.suspend()
         if new is PathState.UP and old not in (PathState.DOWN, PathState.GHOST):
             self._record(path, Kind.PATH_REINSTATED, now)
         if new in _BAD:

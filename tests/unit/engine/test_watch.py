@@ -472,3 +472,24 @@ def test_a_lu_that_grows_while_in_use_stays_in_use() -> None:
     (event,) = bench.events(Kind.CAPACITY_CHANGED)
     assert event.fields == {"old": IDENTITY.blocks, "new": 2 * IDENTITY.blocks}
     assert bench.map.status(0).size_bytes == IDENTITY.size_bytes
+
+
+@pytest.mark.parametrize("rule", [
+    {"marginal_path_double_failed_time": 60, "marginal_path_err_sample_time": 2,
+     "marginal_path_err_rate_threshold": 100, "marginal_path_err_recheck_gap_time": 2},
+    {"san_path_err_threshold": 1, "san_path_err_forget_rate": 100, "san_path_err_recovery_time": 2},
+], ids=["marginal_path", "san_path_err"])
+def test_a_held_path_that_goes_to_standby_is_held_again_afterwards(rule: dict[str, Any]) -> None:
+    bench = Bench(2, **rule)
+    for _ in range(2):
+        bench.lose(1)
+        bench.up(1)
+    assert bench.state(1) == "delayed"
+    bench.transports[1].check = answer((2, 0x04, 0x0B))
+    bench.run(10 * S)
+    assert bench.state(1) == "ghost"
+    bench.transports[1].check = answer_good
+    bench.run(S)
+    assert bench.state(1) == "delayed"
+    bench.run(10 * S)
+    assert bench.state(1) == "up"
