@@ -475,9 +475,9 @@ def test_a_lu_that_grows_while_in_use_stays_in_use() -> None:
 
 
 @pytest.mark.parametrize("rule", [
-    {"marginal_path_double_failed_time": 60, "marginal_path_err_sample_time": 2,
+    {"marginal_path_double_failed_time": 60, "marginal_path_err_sample_time": 5,
      "marginal_path_err_rate_threshold": 100, "marginal_path_err_recheck_gap_time": 2},
-    {"san_path_err_threshold": 1, "san_path_err_forget_rate": 100, "san_path_err_recovery_time": 2},
+    {"san_path_err_threshold": 1, "san_path_err_forget_rate": 100, "san_path_err_recovery_time": 5},
 ], ids=["marginal_path", "san_path_err"])
 def test_a_held_path_that_goes_to_standby_is_held_again_afterwards(rule: dict[str, Any]) -> None:
     bench = Bench(2, **rule)
@@ -489,7 +489,7 @@ def test_a_held_path_that_goes_to_standby_is_held_again_afterwards(rule: dict[st
     bench.run(10 * S)
     assert bench.state(1) == "ghost"
     bench.transports[1].check = answer_good
-    bench.run(S)
+    bench.run(2 * S)  # the interval of checks
     assert bench.state(1) == "delayed"
     bench.run(10 * S)
     assert bench.state(1) == "up"
