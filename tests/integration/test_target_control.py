@@ -144,6 +144,13 @@ def test_a_target_from_a_file(tmp_path: Path, path: Path) -> None:
             os.kill(process.pid, signal.SIGTERM)
 
 
+def test_a_log_that_can_t_be_written_stops_no_command(tmp_path: Path) -> None:
+    options = ["--filter", "log", "--log", "/dev/full"]
+    with MpioTarget(tmp_path, options=options) as target:
+        assert mpio("bench", target.url(), "--seconds", "0.2", "--json").code == 0
+        assert "the log ends here" in target.words()
+
+
 def test_a_mistake_in_the_file_is_shown_where_it_is(tmp_path: Path) -> None:
     config = tmp_path / "disk.toml"
     config.write_text("[[lun]]\nnumber = 1\nstore = 'ram:1MiB'\n\n[[filter]]\nname = 'delay'\ntime = 'soon'\n")

@@ -1,7 +1,9 @@
 """What `mpio target` is told beside portals and LUNs: the configuration file, filters, and where their log goes."""
 
+import contextlib
 import json
 import shlex
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,4 +58,14 @@ def log_to(path: Path | None) -> Callable[[Mapping[str, Any]], None] | None:
         stream = path.open("a", encoding="utf-8", buffering=1)
     except OSError as error:
         raise InputError(str(path), f"can't be written: {error.strerror}") from None
-    return lambda record: print(json.dumps(record), file=stream)
+
+    def write(record: Mapping[str, Any]) -> None:
+        if not stream.closed:
+            try:
+                print(json.dumps(record), file=stream)
+            except OSError as error:  # commands go on without it
+                print(f"mpio: {path}: the log ends here: {error.strerror}", file=sys.stderr)
+                with contextlib.suppress(OSError):
+                    stream.close()
+
+    return write

@@ -179,6 +179,7 @@ class FullStore(RamStore):
     ({"do": "add"}, "expected a filter: delay"),
     ({"do": "add", "name": "delay", "id": ""}, "expected text"),
     ({"do": "add", "name": "alua-flap", "target-group": 9}, "target-group: there is no portal group 9"),
+    ({"do": "add", "name": "alua-flap", "target-group": 9, "after": "1s"}, "there is no portal group 9"),
     ({"do": "alua", "group": 9, "state": "standby"}, "there is no portal group 9"),
     ({"do": "alua", "group": 1, "state": "up"}, "state: expected optimized"),
     ({"do": "grow", "lun": 7, "size": "1GiB"}, "there is no LUN 7"),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from mpio.model.identity import AluaState
-from mpio.target.filters.base import TIME_LIMITS, Filter, Timer
+from mpio.target.filters.base import TIME_LIMITS, Filter, Surroundings, Timer
 from mpio.target.filters.parameters import DURATION, INTEGER, TEXTS, parameter, shown
 
 STATES = {
@@ -54,12 +54,15 @@ every = "2s"
         if not self.every_ns:
             raise ValueError("every: expected a duration above 0")
 
+    def join(self, target: Surroundings) -> None:
+        """See Filter."""
+        if self.target_group not in target.device.groups:
+            raise ValueError(f"target-group: there is no portal group {self.target_group}")
+        super().join(target)
+
     def started(self) -> None:
         """See Filter."""
-        group = self.target.device.groups.get(self.target_group)
-        if group is None:
-            raise ValueError(f"target-group: there is no portal group {self.target_group}")
-        self.before = group.state
+        self.before = self.target.device.groups[self.target_group].state
         self._change()
 
     def _change(self) -> None:

@@ -112,5 +112,5 @@ class Filter:
         return self._target
 
     def join(self, target: Surroundings) -> None:
-        """It is added to a target."""
+        """It is added to a target. Raises ValueError if it does not fit there."""
         self._target = target

@@ -78,11 +78,7 @@ class FilterChain:
         if limits.after_ns:
             self._windows[key] = self.later(limits.after_ns, lambda: self._start(key, filter_))
         else:
-            try:
-                self._start(key, filter_)
-            except ValueError:
-                self.remove(key)
-                raise
+            self._start(key, filter_)
         return key
 
     def remove(self, key: str) -> None:

@@ -56,7 +56,7 @@ class Limits:
                                         "write, medium, any", None)
     lba: tuple[int, int] | None = parameter(_LBAS, "commands that touch any of these blocks", None)
     lun: tuple[int, ...] | None = parameter(_LUNS, "LUNs", None)
-    portal: tuple[Portal, ...] | None = parameter(_PORTALS, "portals that the session came in by", None)
+    portal: tuple[Portal, ...] | None = parameter(_PORTALS, "portals that the session came in by, as addresses", None)
     group: tuple[int, ...] | None = parameter(_LUNS, "portal group tags", None)
     initiator: tuple[str, ...] | None = parameter(TEXTS, "initiator names; `*` stands for anything", None)
     rate: float = parameter(SHARE, "the share of them that chance picks", 1)
