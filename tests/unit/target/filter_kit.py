@@ -91,12 +91,17 @@ class Bench:
 
     def line(self, tpgt: int = 1, *, isid: int = 1, name: str = HOST, settings: Settings = SETTINGS) -> Line:
         """An initiator that has logged in, and has heard of the power on."""
+        line = self.plain_line(tpgt, isid=isid, name=name, settings=settings)
+        for lun in (1, 2):
+            line.sense(lun=lun)
+        return line
+
+    def plain_line(self, tpgt: int, *, isid: int = 1, name: str = HOST, settings: Settings = SETTINGS) -> Line:
+        """One that has only logged in."""
         line = Line(self, tpgt, isid, name, settings)
         self.lines.append(line)
         self.run()
         assert line.is_up(), line.events
-        for lun in (1, 2):
-            line.sense(lun=lun)
         return line
 
     def add(self, name: str, **parameters: object) -> str:
@@ -112,6 +117,7 @@ class Bench:
 
     def wait(self, duration_s: float) -> None:
         """Let time go by."""
+        self.run()
         end = self.now + round(duration_s * NS_PER_S)
         while True:
             engines: list[FilterChain | InitiatorConnection | TargetConnection] = [self.node.filters]

@@ -262,6 +262,13 @@ def test_alua_flap_goes_through_its_states_and_back(bench: Bench) -> None:
     assert group.state is AluaState.ACTIVE_OPTIMIZED
 
 
+def test_two_alua_flaps_of_one_group_are_one_too_many(bench: Bench) -> None:
+    bench.add("alua-flap", after="1s")
+    bench.add("alua-flap", **{"target-group": 2})
+    with pytest.raises(ValueError, match="another filter moves portal group 1 already"):
+        bench.add("alua-flap")
+
+
 def test_alua_flap_ends_after_so_many_changes(bench: Bench) -> None:
     bench.add("alua-flap", states=["standby"], every="1s", count=1)
     seen = []

@@ -58,6 +58,9 @@ every = "2s"
         """See Filter."""
         if self.target_group not in target.device.groups:
             raise ValueError(f"target-group: there is no portal group {self.target_group}")
+        others = (other for other in target.filters.values() if isinstance(other, AluaFlap))
+        if any(other.target_group == self.target_group for other in others):  # each would put back the other's states
+            raise ValueError(f"target-group: another filter moves portal group {self.target_group} already")
         super().join(target)
 
     def started(self) -> None:

@@ -34,6 +34,10 @@ class Surroundings(Protocol):
     def device(self) -> TargetDevice:
         """Its units and port groups."""
 
+    @property
+    def filters(self) -> Mapping[str, "Filter"]:
+        """Those there are, by id."""
+
     def now(self) -> int:
         """The present time in ns."""
 
