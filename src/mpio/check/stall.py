@@ -192,7 +192,9 @@ def _trace(path: int, records: Sequence[Event], until_ns: int, grace_ns: int) ->
 
     healed = first("healed", cut.t_ns, lambda event: event.kind is Kind.FAULT_HEALED)
     noticed_by_ns = until_ns if healed is None else healed + grace_ns
-    detected = first("detected", cut.t_ns, lambda event: event.kind in DETECTING and event.t_ns <= noticed_by_ns)
+    # A path checker may find a path faulty whose session is well: then that is the detection
+    detected = first("detected", cut.t_ns, lambda event: event.t_ns <= noticed_by_ns and (
+        event.kind in DETECTING or is_failure(event)))
     end_ns = until_ns
     if detected is not None:
         first("failed", detected, is_failure)

@@ -110,6 +110,14 @@ def test_a_path_that_is_back_before_the_heal() -> None:
     assert trace.at("reinstated") == s(1.3)
 
 
+def test_a_fault_that_only_the_path_checker_notices() -> None:
+    (trace,) = fault_traces(story(
+        cut(1, 1, "hang"), on(2, 1, Kind.PATH_STATE_CHANGED, old="up", new="faulty"), heal(4, 1),
+        on(4.5, 1, Kind.PATH_STATE_CHANGED, old="faulty", new="up"), on(4.5, 1, Kind.PATH_REINSTATED)), END, s(1))
+    assert (trace.at("detected"), trace.at("failed"), trace.at("reconnected")) == (s(2), s(2), None)
+    assert (trace.at("reinstated"), trace.end_ns) == (s(4.5), s(4.5))
+
+
 def test_false_failovers_are_those_outside_of_every_fault() -> None:
     events = story(*FAILOVER, on(6, 1, Kind.PING_TIMED_OUT))
     traces = fault_traces(events, END, s(1))
