@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 FILE = "compare.json"
 OTHERS = ("sles10", "linux", "fast")
+_OF_THE_PLACE = ("fence", "reservation_key", "exclusive")
+"""Settings that say what can be fenced here, and how; with other timers that stays."""
 RUNS = 2
 """Of each settings: they differ by the moment of the fault, and two tell as much as one waits for gladly."""
 
@@ -49,4 +51,6 @@ def _subjects(scenario: "Scenario") -> "tuple[Subject, ...]":
     # Who the initiator is and how it proves it is the drill's business with its target
     own = scenario.settings.replace(username=None, password=None, username_in=None, password_in=None)
     name = scenario.profile if own == PROFILES.get(scenario.profile) else f"{scenario.profile}, changed"
-    return (Subject(name, own), *(Subject(other, PROFILES[other]) for other in OTHERS if PROFILES[other] != own))
+    others = [(other, PROFILES[other].replace(**{setting: getattr(own, setting) for setting in _OF_THE_PLACE}))
+              for other in OTHERS]
+    return (Subject(name, own), *(Subject(other, settings) for other, settings in others if settings != own))
