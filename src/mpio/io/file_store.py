@@ -156,6 +156,8 @@ class FileStore:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _read_direct(self, offset: int, length: int) -> bytes:
+        if not length:
+            return b""
         room = mmap.mmap(-1, length)  # whole pages, as direct I/O wants them
         at = 0
         try:
@@ -174,7 +176,7 @@ class FileStore:
 
     def _write(self, offset: int, data: Buffer, flags: int) -> bytes:
         view = memoryview(data)
-        if self._direct:
+        if self._direct and view:
             aligned = memoryview(mmap.mmap(-1, len(data)))
             aligned[:] = view
             view = aligned

@@ -60,6 +60,11 @@ def test_many_at_a_time(store: FileStore) -> None:
     assert store.path.read_bytes()[: count * 4096] == b"".join(bytes([i + 1]) * 4096 for i in range(count))
 
 
+def test_nothing_is_read_and_written_too(store: FileStore) -> None:
+    store.write(4096, b"")
+    assert store.read(4096, 0) == b""
+
+
 def test_drain_waits_and_hands_out(store: FileStore) -> None:
     async def run() -> None:
         done: list[bytes | StoreError] = []
