@@ -1,12 +1,13 @@
 """Which bound of the planner holds for which fault of a run, where faults follow each other or come together.
 
 The planner bounds one failure at a time. Here a fault, or a time without any path, is one item with the planner's
-bound for it. An I/O that one item still delays when the next one begins may be sent into that one: then it ends when
-the next one's bound has passed since *its* beginning, or, if it came to it late, a re-issue after the first bound.
-The bound of a fault is the longest such chain that touches its window.
+bound for it. A path whose writes nothing can fence makes them wait for itself: to them that is an outage. An I/O that
+one item still delays when the next one begins may be sent into that one: then it ends when the next one's bound has
+passed since *its* beginning, or, if it came to it late, a re-issue after the first bound. The bound of a fault is the
+longest such chain that touches its window.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from mpio.check.stall import FaultStall, FaultTrace, IoTimes, Outage, outages
@@ -42,11 +43,16 @@ class Bounds:
         traces: all faults of the run.
         paths: all paths of the map.
         writes: whether the workload writes.
+        unfenced: paths that no method could fence, though one is wanted.
     """
 
-    def __init__(self, settings: Settings, traces: Sequence[FaultTrace], paths: Sequence[int], *, writes: bool) -> None:
+    def __init__(
+        self, settings: Settings, traces: Sequence[FaultTrace], paths: Sequence[int], *, writes: bool,
+        unfenced: Collection[int] = (),
+    ) -> None:
         self._settings = settings
         self._writes = writes
+        self._unfenced = unfenced if writes and settings.fence != "none" else ()
         hangs = any(_failure(trace) == "hang" for trace in traces)
         self.reinstate = reinstate_bound(settings, "hang" if hangs else "blackhole")
         self.single = stall_bound(settings, writes=writes)
@@ -62,8 +68,14 @@ class Bounds:
             if trace.expect == "ride-through" or any(
                     outage.start_ns <= trace.start_ns <= outage.end_ns for outage in without_path):
                 continue  # bounded by nothing but the command timeout; or part of the outage
-            items.append(_Item(trace.start_ns, stall_bound(self._settings, _failure(trace), writes=self._writes)))
+            items.append(_Item(trace.start_ns, self._budget(trace)))
         return items
+
+    def _budget(self, trace: FaultTrace) -> Budget:
+        if trace.path not in self._unfenced:
+            return stall_bound(self._settings, _failure(trace), writes=self._writes)
+        lasts_ns = (trace.end_ns if trace.healed_ns is None else trace.healed_ns) - trace.start_ns
+        return stall_bound(self._settings, "outage", writes=False, outage_ns=lasts_ns)  # its own login is the fence
 
     def stall(self, trace: FaultTrace) -> Limit | None:
         """The bound of the stall in the window of a fault; None where I/O may wait for ever."""

@@ -342,7 +342,8 @@ class _Drill:
 
     def _bounds(self, traces: Sequence[FaultTrace]) -> Bounds:
         paths = range(1, self._scenario.path_count + 1)
-        return Bounds(self._scenario.settings, traces, paths, writes=not self._read_only)
+        unfenced = [] if self._sampler is None else self._sampler.unfenced()
+        return Bounds(self._scenario.settings, traces, paths, writes=not self._read_only, unfenced=unfenced)
 
     # --- small things
 

@@ -68,6 +68,10 @@ class Sampler:
         status = self._status
         return {**status.fences, "failed": status.fences_failed, "outcome_unknown": status.outcome_unknown}
 
+    def unfenced(self) -> list[int]:
+        """Paths that are known to have no method that could fence them."""
+        return [path.path_id for path in self._status.paths if path.fence_obstacles and not path.fence_methods]
+
 
 def _fence(path: PathStatus) -> str:
     """By what the path's nexus could be fenced, or why by nothing."""

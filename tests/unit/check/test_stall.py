@@ -173,6 +173,19 @@ def test_an_outage_has_the_bound_of_its_length() -> None:
     assert later == [stall_bound(FAST, "outage", outage_ns=s(2)).worst_ns] * 2
 
 
+def test_what_nothing_can_fence_waits_for_its_own_path() -> None:
+    traces = [trace(1, 1, 5, 6), trace(2, 20, 20, 21, fault="reset")]
+    bounds = Bounds(FAST, traces, (1, 2), writes=True, unfenced=[1, 2])
+    limits = [bounds.stall(item) for item in traces]
+    assert [limit.worst_ns for limit in limits if limit is not None] == [
+        stall_bound(FAST, "outage", outage_ns=s(4), writes=False).worst_ns,
+        stall_bound(FAST, "outage", outage_ns=0, writes=False).worst_ns]
+    for settings, writes in ((FAST.replace(fence="none"), True), (FAST, False)):
+        limit = Bounds(settings, traces, (1, 2), writes=writes, unfenced=[1, 2]).stall(traces[0])
+        assert limit is not None
+        assert limit.worst_ns == stall_bound(settings, writes=False).worst_ns
+
+
 def test_faults_that_follow_closely_add_up() -> None:
     single = stall_bound(FAST).worst_ns
     assert single is not None
