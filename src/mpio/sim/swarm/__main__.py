@@ -47,6 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     text = report(tally, time.monotonic() - began)
     sys.stdout.write(text)
     if options.report is not None:
+        options.report.parent.mkdir(parents=True, exist_ok=True)
         options.report.write_text(text, encoding="utf-8")
     return 1 if tally.failed_runs or tally.unlike else code
 

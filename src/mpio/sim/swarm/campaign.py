@@ -131,7 +131,7 @@ def swarm(
     first: int, runs: int, workers: int, *, fence: str | None = None,
     progress: Callable[[Tally], None] = lambda _: None,
 ) -> Tally:
-    """Carry out the runs of seeds `first` and on. Raises SwarmLost if a process dies."""
+    """Carry out the runs of seeds `first` and on. Raises SwarmLost if a process dies, or at an interrupt."""
     tally = Tally()
     digests: dict[int, str] = {}
 
@@ -147,20 +147,28 @@ def swarm(
 
     chunks = _chunks(first, runs, fence)
     if workers == 1:
-        for chunk in chunks:
-            take(*run_chunk(chunk))
+        try:
+            for chunk in chunks:
+                take(*run_chunk(chunk))
+        except KeyboardInterrupt:
+            raise SwarmLost("interrupted", tally) from None
         return tally
     # Spawned, so that every process has its own order of hashes
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         try:
-            running = {pool.submit(run_chunk, chunk) for chunk in islice(chunks, workers * AHEAD)}
+            running = [pool.submit(run_chunk, chunk) for chunk in islice(chunks, workers * AHEAD)]
             while running:
-                done, running = wait(running, return_when=FIRST_COMPLETED)
+                wait(running, return_when=FIRST_COMPLETED)
+                done = [future for future in running if future.done()]
+                running = [future for future in running if future not in done]
                 for future in done:
                     take(*future.result())
-                running |= {pool.submit(run_chunk, chunk) for chunk in islice(chunks, len(done))}
+                running += [pool.submit(run_chunk, chunk) for chunk in islice(chunks, len(done))]
         except BrokenProcessPool:
             raise SwarmLost("a process of the swarm died", tally) from None
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise SwarmLost("interrupted", tally) from None
     return tally
 
 

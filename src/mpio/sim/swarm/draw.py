@@ -17,12 +17,12 @@ from mpio.units import seconds
 MS = 1_000_000
 FAULTS_MAX = 9
 KINDS_SHARE = 5  # one in so many kinds is on in a run
-HARD_SHARE = 3  # one run in so many has a combination that is known to be hard
+HARD_SHARE = 2  # one run in so many has a combination that is known to be hard
 _MOMENT_NS = 100 * MS  # faults of one cluster begin within it
 
 _INSTANT = frozenset(("forget", "end_session", "ask_logout", "host_crash"))
-_ALUA = (AluaState.ACTIVE_NON_OPTIMIZED, AluaState.STANDBY, AluaState.UNAVAILABLE, AluaState.TRANSITIONING,
-         AluaState.OFFLINE)
+_ALUA = (AluaState.ACTIVE_NON_OPTIMIZED, AluaState.STANDBY, AluaState.STANDBY, AluaState.UNAVAILABLE,
+         AluaState.TRANSITIONING, AluaState.OFFLINE)
 
 
 def draw_plan(seed: int, *, fence: str | None = None) -> Plan:
@@ -31,7 +31,7 @@ def draw_plan(seed: int, *, fence: str | None = None) -> Plan:
     hosts = 1 if rng.random() < 0.75 else 2
     tpgts = rng.choice(((1,), (1, 1), (1, 1), (1, 1), (1, 2), (1, 2), (1, 1, 1), (1, 1, 2), (1, 1, 2, 2)))
     horizon_ns = rng.choice((1000, 2000, 3000)) * MS
-    work = _work(rng)
+    work = _work(rng, horizon_ns)
     block_size = rng.choice((512, 512, 512, 4096))
     settings = _settings(rng, hosts, fence)
     if "queue_bytes_max" in settings:  # room for some of the largest I/Os
@@ -54,11 +54,14 @@ def _ppm(rng: random.Random) -> int:
     return rng.choice((0, 0, 50, -50, 10_000, -10_000))
 
 
-def _work(rng: random.Random) -> WorkSpec:
+def _work(rng: random.Random, horizon_ns: int) -> WorkSpec:
+    """Some hundred I/Os of a host, spread over the time in which faults come."""
+    workers = rng.choice((1, 2, 4, 8))
+    ios = max(rng.choice((100, 200, 300)) // workers, 20)
     return WorkSpec(
-        workers=rng.choice((1, 2, 4)), blocks=rng.choice((1, 2, 4, 8)), ios=rng.choice((30, 60, 120)),
-        blocks_max=rng.choice((1, 2, 4, 8)), reads=rng.choice((0.1, 0.3, 0.6)), flushes=rng.choice((0.0, 0.05, 0.1)),
-        fua=rng.choice((0.0, 0.0, 0.3, 1.0)), think_ns=rng.choice((10, 30, 100)) * MS,
+        workers=workers, blocks=rng.choice((1, 2, 4)), ios=ios, blocks_max=rng.choice((1, 2, 4, 8)),
+        reads=rng.choice((0.1, 0.3, 0.6)), flushes=rng.choice((0.0, 0.05, 0.1)), fua=rng.choice((0.0, 0.0, 0.3, 1.0)),
+        think_ns=_round(2 * horizon_ns / ios),
     )
 
 
@@ -99,9 +102,9 @@ def _settings(rng: random.Random, hosts: int, fence: str | None) -> dict[str, An
             "max_recv_data_segment_length": rng.choice((512, 1024, 8192)),
             "header_digest": rng.choice(("None", "CRC32C")), "data_digest": rng.choice(("None", "CRC32C")),
         }
-    if rng.random() < 0.15:
+    if rng.random() < 0.2:
         found |= {"san_path_err_threshold": 1, "san_path_err_forget_rate": 3, "san_path_err_recovery_time": 0.5}
-    elif rng.random() < 0.15:
+    elif rng.random() < 0.2:
         found |= {
             "marginal_path_double_failed_time": 1.0, "marginal_path_err_sample_time": 0.5,
             "marginal_path_err_rate_threshold": 100, "marginal_path_err_recheck_gap_time": 0.5,
@@ -112,13 +115,15 @@ def _settings(rng: random.Random, hosts: int, fence: str | None) -> dict[str, An
 
 
 def _fence(rng: random.Random, hosts: int, fence: str | None) -> dict[str, Any]:
-    found: dict[str, Any] = {"fence": "auto"} if fence is None else {"fence": fence}
+    found: dict[str, Any] = {"fence": fence or rng.choice(("auto", "auto", "auto", "preempt", "lun_reset"))}
     if rng.random() < 0.5:
         found["fence_timeout"] = rng.choice((0.1, 0.5))
-    if rng.random() < 0.3:
+    if found["fence"] != "auto" or rng.random() < 0.4:
         found["reservation_key"] = 0x1000
-    if hosts == 1 and rng.random() < 0.3:
+    if hosts == 1 and (found["fence"] == "lun_reset" or rng.random() < 0.3):
         found["exclusive"] = True
+    elif found["fence"] == "lun_reset":
+        found["fence"] = "preempt"
     return found
 
 
@@ -144,21 +149,34 @@ def draw_faults(rng: random.Random, hosts: int, portals: int, horizon_ns: int, d
         at_ns = moment_ns + rng.randrange(_MOMENT_NS // MS) * MS
         faults.append(_fault(rng, rng.choice(kinds), at_ns, detect_ns, rng.randrange(hosts), rng.randrange(portals)))
     if is_hard:
-        at_ns = rng.randrange(50, horizon_ns // MS) * MS
-        host, portal = rng.randrange(hosts), rng.randrange(portals)
-        for_ns = _round(detect_ns * rng.choice((1.2, 2.0, 3.0)))
-        for kind in rng.choice(_HARD):
-            fault = _fault(rng, kind, at_ns + rng.randrange(5) * MS, detect_ns, host, portal)
-            faults.append(dataclasses.replace(fault, for_ns=0 if kind in _INSTANT else for_ns))
+        faults += _hard_faults(rng, rng.randrange(hosts), portals, horizon_ns, detect_ns)
     return tuple(sorted(faults, key=lambda fault: fault.at_ns))
 
 
+def _hard_faults(rng: random.Random, host: int, portals: int, horizon_ns: int, detect_ns: int) -> list[Fault]:
+    """One combination, on one path of a host or on all of them, for longer than it takes to be noticed."""
+    at_ns = rng.randrange(50, horizon_ns // MS) * MS
+    for_ns = _round(detect_ns * rng.choice((1.2, 2.0, 3.0)))
+    kinds = rng.choice(_HARD)
+    hit = range(portals) if rng.random() < 0.4 else (rng.randrange(portals),)
+    faults = []
+    for portal in hit:
+        for number, kind in enumerate(kinds):
+            after_ns = number * for_ns if kinds in _FLAPS else rng.randrange(5) * MS
+            fault = _fault(rng, kind, at_ns + after_ns, detect_ns, host, portal)
+            faults.append(dataclasses.replace(fault, for_ns=0 if kind in _INSTANT else for_ns))
+    return faults
+
+
 _HARD: tuple[tuple[FaultKind, ...], ...] = (
-    ("hold",), ("hold_out",), ("hold_out", "blackhole_back"), ("blackhole", "delay"), ("blackhole", "hang"),
+    ("hold",), ("hold",), ("hold_out",), ("hold_out", "blackhole_back"), ("blackhole", "delay"), ("blackhole", "hang"),
     ("blackhole_out", "disk_slow"), ("forget", "delay"), ("forget", "hang"), ("host_pause", "hang"),
     ("blackhole", "disk_hang"), ("hold", "power_loss"), ("target_pause", "blackhole"), ("slow", "mute"),
+    ("alua", "reset"), ("alua", "blackhole"), ("alua", "sense"), ("reset", "reset", "reset", "reset"),
 )
-"""A path that the host gives up while its writes are still on their way, in a box of the network or in the target."""
+"""Mostly a path that the host gives up while its writes are still on their way, in a box of the network or in the
+target; and paths that are lost while they stand by, or again and again."""
+_FLAPS = _HARD[-1:]
 
 
 def _round(duration_ns: float) -> int:

@@ -124,13 +124,14 @@ class Endpoint(Generic[T]):
             self.pump()
 
     def _flush(self) -> None:
-        while self._end.has_room:
-            data = b"".join(self._engine.data_to_send())
-            if not data:
+        end = self._end
+        while end.has_room:
+            pieces = self._engine.data_to_send()
+            if not pieces:
                 if self._finishing:
                     self.close(abort=False)
                 return
-            self._end.out.send(data)
+            end.out.send(b"".join(pieces))
 
     def _ring(self) -> None:
         if not self.closed:

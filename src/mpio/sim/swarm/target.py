@@ -26,6 +26,7 @@ from mpio.sim.swarm.judge import Judge
 from mpio.sim.swarm.life import LUN
 from mpio.sim.swarm.link import End
 from mpio.sim.swarm.schedule import Process, Schedule
+from mpio.target.nexus import Nexus
 from mpio.target.node import TargetNode
 from mpio.target.store import StoreError
 
@@ -75,7 +76,13 @@ class Trouble:
 
 
 class TroubledConnection(TargetConnection):
-    """A connection of the target that may not answer pings."""
+    """A connection of the target that may not answer pings.
+
+    Attributes:
+        trouble: that of its portal. number: of the TCP connection. nexus: once the session is open.
+    """
+
+    nexus: Nexus
 
     def __init__(self, params: TargetParams, node: "TroubledNode", now: int, trouble: Trouble, number: int) -> None:
         super().__init__(params, node, now)
@@ -99,6 +106,7 @@ class TroubledNode(TargetNode):
         tsih = super().open_session(connection, params)
         assert isinstance(connection, TroubledConnection)
         run, troubled = connection.on_command, connection
+        troubled.nexus = next(s.nexus for s in self.sessions.values() if s.connection is connection)
         connection.on_command = lambda task: self._target.take(troubled, task, run)
         return tsih
 
@@ -268,8 +276,7 @@ class SwarmTarget:
         self._judge.landed(offset // self._block_size, data, self._schedule.now, self._at_work)
 
     def _do(self, connection: TroubledConnection, task: TargetTask) -> bytes:
-        session = next(s for s in self.node.sessions.values() if s.connection is connection)
-        data = self.node.device.execute(session.nexus, task.lun, task.cdb, task.data).data
+        data = self.node.device.execute(connection.nexus, task.lun, task.cdb, task.data).data
         assert isinstance(data, bytes)
         return data
 
