@@ -3,8 +3,11 @@
 VENV := .venv
 BIN := $(VENV)/bin
 COMPILED := build/compiled
+SWARM_RUNS := 100000
+SWARM_SEED := 0
+SWARM_REPORT := build/swarm.txt
 
-.PHONY: help drill test test-compiled lint types bench compiled fuzz fuzz-target soak clean setup setup-dev debian
+.PHONY: help drill test test-compiled lint types bench compiled fuzz fuzz-target soak swarm clean setup setup-dev debian
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +52,9 @@ fuzz-target: setup-dev ## ten million hostile inputs for the target, and 200 rou
 soak: setup ## 20 drills in a row, then ten minutes at full load without a false failover
 	$(BIN)/mpio drill load --runs 20 --out drills
 	$(BIN)/mpio drill quiet --out drills
+
+swarm: setup ## 100,000 simulated runs with random faults on all cores: SWARM_RUNS, SWARM_SEED, SWARM_REPORT
+	$(BIN)/python -m mpio.sim.swarm --runs $(SWARM_RUNS) --seed $(SWARM_SEED) --report $(SWARM_REPORT)
 
 setup: $(VENV)/.runtime ## a virtual environment with the locked runtime packages
 setup-dev: $(VENV)/.dev ## the same with the tools for tests and lint
