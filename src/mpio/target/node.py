@@ -259,7 +259,7 @@ class TargetNode:
     # --- task management (SAM-5 §7, RFC 7143 §11.5)
 
     def _manage(
-        self, session: Session, function: int, lun: bytes, _task: TargetTask | None, respond: Callable[[int], None]
+        self, session: Session, function: int, lun: bytes, task: TargetTask | None, respond: Callable[[int], None]
     ) -> None:
         """Run a task management function, with nothing in flight: what it ends has ended when it is answered.
 
@@ -267,7 +267,10 @@ class TargetNode:
         """
         try:
             with all_held(self._queues()):
-                self._do_manage(session, function, lun, respond)
+                if function == TaskFunction.ABORT_TASK and task is not None and not session.connection.holds(task):
+                    respond(TaskResponse.TASK_DOES_NOT_EXIST)  # it was carried out, and answered, meanwhile
+                else:
+                    self._do_manage(session, function, lun, respond)
         except StoreError:
             respond(TaskResponse.REJECTED)
 

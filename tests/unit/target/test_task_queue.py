@@ -171,6 +171,17 @@ def test_an_aborted_task_that_waits_is_not_done_and_what_is_behind_it_is() -> No
     assert store.read(0, 1024) == b"w" * 1024
 
 
+def test_an_aborted_task_that_was_begun_is_done_and_says_so() -> None:
+    store, _, peer = slow()
+    (begun,) = send(peer, write(0))
+    answers: list[int | None] = []
+    peer.one.manage(TaskFunction.ABORT_TASK, begun.lun, answers.append, 0, begun)
+    peer.run()
+    assert (begun.outcome, begun.status) == (Outcome.COMPLETED, Status.GOOD)
+    assert answers == [TaskResponse.TASK_DOES_NOT_EXIST]
+    assert store.read(0, 512) == b"w" * 512
+
+
 def test_who_logs_in_again_finds_nothing_in_flight() -> None:
     store, node, peer = slow()
     send(peer, write(0), (cdb.write_same(4, 4), b"s" * 512, 0))
