@@ -84,12 +84,15 @@ class Goals:
             _check_setting(name, value, known[name])
 
     def stated(self) -> tuple[str, ...]:
-        """The names of the goals that ask for something, each of which could be given up."""
+        """The names of the goals that ask for something, each of which could be given up.
+
+        One path only is in the way of `max_stall_s` and of nothing else: where nothing takes over, nothing stalls.
+        """
         names = [name for name in ("max_stall_s", "ride_out_s", "takeover_s") if getattr(self, name) is not None]
         names += [name for name in ("io_latency_max_s", "serial_failures", "hung_lun") if getattr(self, name)]
         if self.cluster != "none":
             names.append("cluster")
-        if self.paths == 1:
+        if self.paths == 1 and self.max_stall_s is not None:
             names.append("paths")
         return (*names, *self.fixed)
 

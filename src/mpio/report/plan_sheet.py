@@ -257,6 +257,8 @@ def _asked(goals: Goals) -> tuple[Asked, ...]:
         value = getattr(goals, name)
         text = "yes" if value is True else f"{value:g} s" if name.endswith("_s") else str(value)
         rows.append(Asked(_GOAL_OPTIONS[name], text))
+    if goals.paths == 1 and "paths" not in goals.stated():
+        rows.append(Asked(_GOAL_OPTIONS["paths"], "1"))
     return tuple(rows)
 
 
