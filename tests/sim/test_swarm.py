@@ -185,6 +185,17 @@ def test_a_lost_process_is_told_and_what_was_done_is_kept(monkeypatch: pytest.Mo
     assert caught.value.tally.runs <= 5
 
 
+def test_failed_runs_are_counted_and_told() -> None:
+    result = held_back("none")
+    tally = Tally()
+    for _ in range(2):
+        tally.add_run(result)
+    total = Tally()
+    total.add(tally)
+    assert (total.failed_runs, total.failures["ghost"], list(total.failed)) == (2, 2, [result.seed])
+    assert f"--replay {result.seed}" in report(total, 1.0)
+
+
 def test_unlike_repetitions_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     digests = iter(("a", "b"))
     monkeypatch.setattr(

@@ -69,7 +69,7 @@ class Tally:
         self.reached.update(result.reached)
         if result.violations:
             self.failed_runs += 1
-            self.failures.update(dict.fromkeys(violation.kind for violation in result.violations))
+            self.failures.update(list(dict.fromkeys(violation.kind for violation in result.violations)))
             if len(self.failed) < FAILED_KEPT_MAX:
                 self.failed[result.seed] = tuple(str(violation) for violation in result.violations)
         if result.recovered_ns is not None:

@@ -172,10 +172,11 @@ _HARD: tuple[tuple[FaultKind, ...], ...] = (
     ("hold",), ("hold",), ("hold_out",), ("hold_out", "blackhole_back"), ("blackhole", "delay"), ("blackhole", "hang"),
     ("blackhole_out", "disk_slow"), ("forget", "delay"), ("forget", "hang"), ("host_pause", "hang"),
     ("blackhole", "disk_hang"), ("hold", "power_loss"), ("target_pause", "blackhole"), ("slow", "mute"),
-    ("alua", "reset"), ("alua", "blackhole"), ("alua", "sense"), ("reset", "reset", "reset", "reset"),
+    ("drop_response",), ("drop_response", "busy"), ("alua", "reset"), ("alua", "blackhole"), ("alua", "sense"),
+    ("reset", "reset", "reset", "reset"),
 )
 """Mostly a path that the host gives up while its writes are still on their way, in a box of the network or in the
-target; and paths that are lost while they stand by, or again and again."""
+target; writes that are done and not answered; paths that are lost while they stand by, or again and again."""
 _FLAPS = _HARD[-1:]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from mpio.model.identity import AluaState
 from mpio.sim.swarm.host import SwarmHost
-from mpio.sim.swarm.link import Cable, Lane
+from mpio.sim.swarm.link import Cable, End, Lane
 from mpio.sim.swarm.plan import Fault
 from mpio.sim.swarm.target import SwarmTarget, Trouble
 
@@ -19,7 +19,8 @@ class Parts:
 
     Attributes:
         cables: by host and portal. decoy: another target with another LU, behind the same name.
-        crashed: hosts that are gone. alua: states that faults have set, by portal group, oldest first.
+        crashed: hosts that are gone. deaf: host's ends of connections that nothing passes any more.
+        left_out: faults that could not be begun. alua: states that faults have set, by portal group, oldest first.
     """
 
     hosts: list[SwarmHost]
@@ -28,6 +29,8 @@ class Parts:
     decoy: SwarmTarget
     tpgts: tuple[int, ...]
     crashed: dict[int, None] = field(default_factory=dict)
+    deaf: list[End] = field(default_factory=list)
+    left_out: list[Fault] = field(default_factory=list)
     alua: dict[int, list[int]] = field(default_factory=dict)
 
     def cable(self, fault: Fault) -> Cable:
@@ -76,7 +79,7 @@ def _reset(parts: Parts, fault: Fault, step: int) -> None:
 
 def _forget(parts: Parts, fault: Fault, step: int) -> None:
     if step > 0:
-        parts.cable(fault).cut_all()
+        parts.deaf += parts.cable(fault).cut_all()
 
 
 def _slow(parts: Parts, fault: Fault, step: int) -> None:
@@ -90,7 +93,14 @@ def _slow(parts: Parts, fault: Fault, step: int) -> None:
 
 
 def _swap(parts: Parts, fault: Fault, step: int) -> None:
+    """Not before the host knows its LU: it would take the other one for it, and rightly so."""
     cable = parts.cable(fault)
+    if step > 0 and parts.hosts[fault.host].map.identity is None:
+        parts.left_out.append(fault)
+        return
+    if fault in parts.left_out:
+        parts.left_out.remove(fault)
+        return
     cable.swapped += step
     cable.listener = parts.decoy if cable.swapped else parts.target
     cable.reset_all()

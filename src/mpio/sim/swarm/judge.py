@@ -5,7 +5,7 @@ each effect on the medium at once, and by which connection it came.
 """
 
 from mpio.check.blocks import ReadToken
-from mpio.check.breach import Breach
+from mpio.check.breach import Breach, Breaches
 from mpio.check.effects import EffectCheck
 from mpio.check.identity import IdentityCheck
 from mpio.check.stamp import Stamper
@@ -28,11 +28,13 @@ class Judge:
         self.effects = EffectCheck()
         self.identity = IdentityCheck()
         self.crashes = 0
+        self._on_medium: dict[int, int] = {}  # sequence by LBA
+        self._phantoms = Breaches()
 
     @property
     def breaches(self) -> list[Breach]:
         """What the checks of effects and identity have found."""
-        return self.effects.breaches + self.identity.breaches
+        return self.effects.breaches + self.identity.breaches + self._phantoms.kept
 
     # --- the application
 
@@ -53,6 +55,8 @@ class Judge:
             self.effects.acknowledged(lba, count, sequence, now)
         else:  # an answer may be older than the crash that has undone what it says
             self.effects.failed(lba, count, sequence, void=void)
+        if void and any(self._on_medium.get(block) == sequence for block in range(lba, lba + count)):
+            self._phantoms.add("phantom", now, f"write {sequence} of LBA {lba} was said to have had no effect, it had")
 
     def write_lost(self, lba: int, count: int, sequence: int, now: int) -> None:
         """Whoever sent it is gone."""
@@ -80,6 +84,7 @@ class Judge:
         """Blocks were written to the disk, by the connection of this number."""
         for at, sequence in enumerate(self.stamper.scan(lba, data)):
             self.effects.landed(lba + at, 1, sequence, now, connection)
+            self._on_medium[lba + at] = sequence
 
     def fenced(self, connection: int) -> None:
         """A map takes it for proven that no write of this connection can land any more."""
@@ -89,4 +94,6 @@ class Judge:
         """The disk has lost its cache; `fallen`: content of the blocks that are as they were before."""
         self.crashes += 1
         self.registers.crashed()
-        self.effects.crashed({lba: max(self.stamper.scan(lba, data)[0], 0) for lba, data in fallen.items()})
+        sequences = {lba: max(self.stamper.scan(lba, data)[0], 0) for lba, data in fallen.items()}
+        self.effects.crashed(sequences)
+        self._on_medium |= sequences

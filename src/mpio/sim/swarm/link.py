@@ -321,11 +321,15 @@ class Cable:
         self.listener.accept(end_of, self._portal)
         return near
 
-    def cut_all(self) -> None:
-        """A box on the way forgets all connections: nothing of them passes any more, and nobody is told."""
-        for near, far in self._live:
+    def cut_all(self) -> list[End]:
+        """A box on the way forgets all connections: nothing of them passes any more, and nobody is told.
+
+        Returns the host's ends of them.
+        """
+        live, self._live = self._live, []
+        for near, far in live:
             near.out.is_cut = far.out.is_cut = True
-        self._live.clear()
+        return [near for near, _ in live]
 
     def reset_all(self) -> None:
         """Both ends of all connections are told that they are over; what is on the way is dropped."""

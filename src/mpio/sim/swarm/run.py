@@ -26,7 +26,7 @@ from mpio.sim.swarm.disk import SwarmDisk
 from mpio.sim.swarm.faults import Parts, inject
 from mpio.sim.swarm.host import SwarmHost
 from mpio.sim.swarm.judge import Judge
-from mpio.sim.swarm.link import Cable, LaneSpec
+from mpio.sim.swarm.link import Cable, End, LaneSpec
 from mpio.sim.swarm.plan import WHOLE, Fault, Plan
 from mpio.sim.swarm.schedule import Schedule
 from mpio.sim.swarm.strand import Promise
@@ -36,6 +36,7 @@ from mpio.units import seconds
 TARGET_NAME = "iqn.2026-01.dev.mpio:swarm"
 MORE_IOS = 5  # of each worker once all is healed
 CLOSE_NS = 60_000_000_000
+KEEPALIVE_SLACK_NS = 50_000_000
 _POLL_NS = 5_000_000
 _NAA = bytes.fromhex("602006d0000000000000000000000001")
 _DECOY_NAA = bytes.fromhex("602006d0000000000000000000000002")
@@ -48,7 +49,8 @@ _ENDS = (Kind.CONNECTION_LOST, Kind.CONNECT_FAILED)
 class Violation:
     """Something that must never happen.
 
-    `kind`: a BlockFault, the rule of a Breach, or one of liveness, verify, leak, identity, protocol, crash, runaway.
+    `kind`: a BlockFault, the rule of a Breach, or one of liveness, deaf, verify, leak, identity, protocol, crash,
+    runaway.
     """
 
     kind: str
@@ -97,6 +99,16 @@ def recovery_bound_ns(settings: Settings) -> int:
         2 * settings.polling_interval_max + settings.checker_timeout + 2 * damping_s)
 
 
+def silence_bound_ns(settings: Settings) -> int:
+    """How long a connection may stay open that nothing passes any more: the ping, or what it was doing in place of it.
+
+    A late ping forgives once (`keepalive`); clocks may be a percent slow.
+    """
+    stages_s = (settings.noop_out_interval + settings.noop_out_timeout, settings.login_timeout,
+                settings.logout_timeout, settings.fence_timeout)
+    return seconds(1.02 * (max(stages_s) + settings.noop_out_timeout)) + KEEPALIVE_SLACK_NS
+
+
 class Run:
     """The world of one plan."""
 
@@ -109,6 +121,8 @@ class Run:
         self.moments: dict[str, None] = {}
         self._settings = plan.settings_of(0)
         self.bound_ns = recovery_bound_ns(self._settings)
+        self._silence_ns = silence_bound_ns(self._settings) + sum(
+            fault.for_ns for fault in plan.faults if fault.kind == "host_pause")
         self.judge = Judge(plan.blocks, plan.block_size, plan.seed + 1, self._rng("pool").randbytes(_POOL_BYTES))
         self.disk = SwarmDisk(plan.blocks, plan.block_size, volatile=plan.volatile, rng=self._rng("disk"))
         self._decoy_disk = SwarmDisk(plan.blocks, plan.block_size, volatile=False, rng=self._rng("decoy disk"))
@@ -132,7 +146,15 @@ class Run:
             for path_id, path in host.map.paths.items():
                 if (number, path_id) == (fault.host, fault.portal + 1) or fault.kind in WHOLE:
                     self.moments[coverage.moment(fault.kind, path.state)] = None
+        known = len(self.parts.deaf)
         inject(self.parts, fault, 1)
+        for end in self.parts.deaf[known:]:
+            self.schedule.at(self.schedule.now + self._silence_ns, self._must_be_given_up, end, self.schedule.now)
+
+    def _must_be_given_up(self, end: End, since_ns: int) -> None:
+        if not end.closed and end.process.alive:
+            self._found("deaf", f"a connection that nothing has passed since {since_ns / 1e9:.3f} s is still open "
+                                f"{self._silence_ns / 1e9:.3f} s later")
 
     def _rng(self, stream: str) -> random.Random:
         return random.Random(f"{self.plan.seed} {stream}")
@@ -200,7 +222,8 @@ class Run:
     def _is_well(self, host: SwarmHost) -> bool:
         """All paths in service, and the application done with what it had to do, some of it well."""
         return all(worker.is_idle and worker.done for worker in host.workers) and all(
-            path.state is PathState.UP and path.usable for path in host.map.paths.values())
+            path.state is PathState.UP and path.usable for path in host.map.paths.values()) and all(
+            end.closed or not end.process.alive for end in self.parts.deaf)
 
     def _say_what_is_stuck(self, host: SwarmHost) -> None:
         limit = f"{self.bound_ns / 1e9:.3f} s after the last fault"
