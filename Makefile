@@ -37,8 +37,9 @@ $(COMPILED)/.made: setup.py pyproject.toml $(shell find src -name '*.py')
 	MPIO_COMPILE=1 $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --target $(COMPILED) .
 	@touch $@
 
-bench: setup-dev debian compiled ## compare with libiscsi, QEMU, tgtd and istgt in one run; how fast the simulator is
+bench: setup-dev debian compiled ## compare with libiscsi, QEMU, tgtd and istgt in one run; how fast planner and simulator are
 	$(BIN)/python -m bench.run
+	$(BIN)/python -m bench.plans
 	$(BIN)/python -m bench.simulate
 
 fuzz: setup-dev ## a minute of coverage-guided fuzzing for each harness (atheris)
