@@ -99,7 +99,8 @@ class VolatileCheck(RegisterCheck):
             block, low = lba + index, token.floors[index]
             is_sent = 0 <= sequence <= self._issued[block - self.first_lba]
             is_old = sequence in (Defect.BLANK, Defect.FOREIGN, Defect.UNSTAMPED)
-            if is_sent or (sequence == Defect.TORN and self._may_tear) or (is_old and self._was_blank(block)):
+            if is_sent or (sequence == Defect.TORN and self._may_tear) or (
+                    is_old and (low == NEVER or self._was_blank(block))):
                 continue
             text = describe[index] if describe is not None else str(sequence)
             self._wrong(block, sequence, low, text, t_ns, path, io)

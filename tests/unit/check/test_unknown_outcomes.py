@@ -221,6 +221,15 @@ def test_answers_that_a_crash_fell_into_prove_nothing() -> None:
     assert medium.read(1, 2, 1, 2) == []
 
 
+def test_a_read_that_began_before_any_write_may_find_nothing_however_late_it_ends() -> None:
+    medium = Medium()
+    token = medium.check.read_invoked(0, 4)
+    medium.check.crashed()
+    medium.write(durable=True)
+    assert medium.check.read_ended(token, 0, [Defect.BLANK, Defect.BLANK, 1, 1], t_ns=1) == []
+    assert medium.read(1, 1, 1, Defect.BLANK) == [3]
+
+
 def test_blocks_may_be_torn_by_a_crash_until_they_are_written_again() -> None:
     medium = Medium(torn=True)
     medium.write(durable=True)
