@@ -284,7 +284,8 @@ class Watch:
         path.proof = None
         path.identity = identity
         self._host.regroup(f"identity of {path.name} is proven again", now)
-        self._checked(path, CheckResult.UP, "its identity is proven again", now)
+        if path.connected:  # what waited was sent, and may have met the end of the session
+            self._checked(path, CheckResult.UP, "its identity is proven again", now)
 
     def _unproven(self, path: Path, proof: Proof, cause: str, now: int) -> None:
         """Not usable; asked again at the next check."""

@@ -462,6 +462,26 @@ def test_a_path_that_does_not_answer_who_it_is_is_asked_again() -> None:
     assert bench.path(1).proof is None
 
 
+def test_a_session_may_end_at_the_first_request_after_the_proof() -> None:
+    """A connection that is being logged out takes none, and the map learns of it by that."""
+    bench, lu = lu_bench(no_path_retry="queue")
+    bench.lose(2)
+    bench.read()
+    transport = bench.transports[1]
+
+    def answer_the_last_question(task: Task) -> None:
+        lu(task)
+        transport.closed = task.cdb[0] == cdb.Op.MODE_SENSE_6
+
+    transport.check = answer_the_last_question
+    transport.refuse((6, 0x3F, 0x0E))
+    bench.step()
+    assert bench.state(1) == "failed"
+    bench.up(1, lu.identity)
+    bench.good()
+    assert bench.errors() == ["ok"]
+
+
 def test_a_lu_that_grows_while_in_use_stays_in_use() -> None:
     bench, lu = lu_bench()
     bench.read()
