@@ -33,10 +33,15 @@ from mpio.target.node import TargetNode
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """One bug. `about`: what somebody might have thought. `seeds_max`: within how many it is found."""
+    """One bug.
+
+    `about`: what somebody might have thought. `seeds_max`: within how many it is found. `fence`: the setting in all of
+    them, where the bug is in one kind of fence; None: as drawn.
+    """
 
     about: str
     seeds_max: int
+    fence: str | None
     plant: Callable[[], contextlib.AbstractContextManager[object]]
 
 
@@ -45,12 +50,14 @@ MUTATIONS: dict[str, Mutation] = {}
 Method = Callable[..., Any]
 
 
-def mutation(seeds_max: int, owner: Any, name: str) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
+def mutation(
+    seeds_max: int, owner: Any, name: str, fence: str | None = None,
+) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
     """Register a function that makes the broken attribute from the sound one."""
     def register(make: Callable[[Any], Any]) -> Callable[[Any], Any]:
         assert make.__doc__ is not None
         MUTATIONS[make.__name__] = Mutation(
-            make.__doc__, seeds_max, lambda: mock.patch.object(owner, name, make(getattr(owner, name))))
+            make.__doc__, seeds_max, fence, lambda: mock.patch.object(owner, name, make(getattr(owner, name))))
         return make
 
     return register
@@ -104,7 +111,7 @@ def reset_ends_no_tasks(_sound: Method) -> Method:
     return lambda _self, _lun, _status=None: 0
 
 
-@mutation(250, excluding, "_reserve")
+@mutation(250, excluding, "_reserve", fence="preempt")
 def preempted_without_a_reservation(_sound: Method) -> Method:
     """PREEMPT AND ABORT without a reservation: what is still on its way is carried out."""
     def reserve(_key: int) -> Any:
