@@ -1,8 +1,8 @@
 """Adaptive receive coalescing, as network cards do with interrupts: under many small answers, wake up for a few each.
 
 A target that answers reads one by one wakes us for each, and the wake-up then costs more than the answer. While that
-goes on, SO_RCVLOWAT asks the kernel to wait until a few answers are there. The mark is never above a quarter of what the
-target still owes, and a tick looks after it: if nothing came within one, the mark is taken back and the socket is
+goes on, SO_RCVLOWAT asks the kernel to wait until a few answers are there. The mark is never above a quarter of what
+the target still owes, and a tick looks after it: if nothing came within one, the mark is taken back and the socket is
 read. So the price is bounded: an answer that is shorter than expected (an error, say) may come to our notice one tick
 late.
 """
