@@ -84,7 +84,7 @@ def fence_taken_for_done(sound: Method) -> Method:
     return want_fence
 
 
-@mutation(150, InitiatorTasks, "end_all")
+@mutation(100, InitiatorTasks, "end_all")
 def sent_taken_for_not_sent(sound: Method) -> Method:
     """What was handed to the network counts as not sent when the connection ends."""
     def end_all(self: InitiatorTasks) -> None:
@@ -94,7 +94,7 @@ def sent_taken_for_not_sent(sound: Method) -> Method:
     return end_all
 
 
-@mutation(100, TargetNode, "open_session")
+@mutation(150, TargetNode, "open_session")
 def old_session_lives_on(sound: Method) -> Method:
     """The target does not end the old session when the same initiator port logs in again."""
     def open_session(self: TargetNode, connection: Any, params: Any) -> int:
@@ -105,7 +105,7 @@ def old_session_lives_on(sound: Method) -> Method:
     return open_session
 
 
-@mutation(50, TargetConnection, "abort_tasks")
+@mutation(100, TargetConnection, "abort_tasks")
 def reset_ends_no_tasks(_sound: Method) -> Method:
     """Resets and preemptions of the target leave the tasks of other sessions alone."""
     return lambda _self, _lun, _status=None: 0
@@ -146,7 +146,7 @@ def acknowledged_when_queued(sound: Method) -> Method:
     return start
 
 
-@mutation(150, Recovery, "give_up")
+@mutation(100, Recovery, "give_up")
 def unknown_told_as_failed(_sound: Method) -> Method:
     """Writes in doubt that are given up end as if they had had no effect."""
     def give_up(self: Recovery, path: Path, cause: str, now: int) -> None:
@@ -159,7 +159,7 @@ def unknown_told_as_failed(_sound: Method) -> Method:
     return give_up
 
 
-@mutation(600, recovery, "_trouble")
+@mutation(300, recovery, "_trouble")
 def history_forgotten(sound: Method) -> Method:
     """A write does not remember that an earlier copy may have landed."""
     def trouble(request: Request) -> Any:
@@ -181,7 +181,7 @@ def residual_ignored(sound: Method) -> Method:
     return task_done
 
 
-@mutation(50, MultipathMap, "_settle")
+@mutation(20, MultipathMap, "_settle")
 def refused_write_taken_for_done(sound: Method) -> Method:
     """A write that was refused with a unit attention counts as done: the attention was reported, after all."""
     def settle(self: MultipathMap, now: int) -> None:
@@ -197,7 +197,7 @@ def refused_write_taken_for_done(sound: Method) -> Method:
 # --- requests that get lost
 
 
-@mutation(20, MultipathMap, "requeue")
+@mutation(30, MultipathMap, "requeue")
 def requeue_forgets(sound: Method) -> Method:
     """Of several requests that are to be queued again, the last one is forgotten."""
     def requeue(self: MultipathMap, requests: Any) -> None:
@@ -255,7 +255,7 @@ def checker_reinstates_without_login(sound: Method) -> Method:
     return handle_timer
 
 
-@mutation(20, Keepalive, "check")
+@mutation(50, Keepalive, "check")
 def silence_forgiven(sound: Method) -> Method:
     """A silent peer is pinged again, and never given up."""
     def check(self: Keepalive, now: int) -> Verdict:
@@ -268,7 +268,7 @@ def silence_forgiven(sound: Method) -> Method:
     return check
 
 
-@mutation(50, NoPathRetry, "end")
+@mutation(250, NoPathRetry, "end")
 def expired_for_ever(sound: Method) -> Method:
     """Once `no_path_retry` has run out it stays so."""
     def end(self: NoPathRetry) -> None:
@@ -278,7 +278,7 @@ def expired_for_ever(sound: Method) -> Method:
     return end
 
 
-@mutation(20, Watch, "failed")
+@mutation(50, Watch, "failed")
 def faulty_not_checked(_sound: Method) -> Method:
     """A path that a command has failed is not checked any more."""
     def failed(_self: Watch, path: Path, _now: int) -> None:
@@ -287,7 +287,7 @@ def faulty_not_checked(_sound: Method) -> Method:
     return failed
 
 
-@mutation(20, Damping, "due")
+@mutation(50, Damping, "due")
 def held_for_ever(_sound: Method) -> Method:
     """A path that flapped never proves itself."""
     def due(self: Damping, now: int) -> Due:
@@ -324,7 +324,7 @@ def abort_not_believed(sound: Method) -> Method:
     return answered
 
 
-@mutation(50, InitiatorTasks, "_send_data_out")
+@mutation(20, InitiatorTasks, "_send_data_out")
 def second_burst_from_the_start(sound: Method) -> Method:
     """Data that the target asks for are taken from the start of the buffer."""
     def send_data_out(self: InitiatorTasks, task: Task, data: Any, start: int, end: int, ttt: int) -> None:
