@@ -33,15 +33,10 @@ from mpio.target.node import TargetNode
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """One bug.
-
-    `about`: what somebody might have thought. `seeds_max`: within how many it is found. `fence`: the setting in all of
-    them, where the bug is in one kind of fence; None: as drawn.
-    """
+    """One bug. `about`: what somebody might have thought. `seeds_max`: within how many it is found."""
 
     about: str
     seeds_max: int
-    fence: str | None
     plant: Callable[[], contextlib.AbstractContextManager[object]]
 
 
@@ -50,14 +45,12 @@ MUTATIONS: dict[str, Mutation] = {}
 Method = Callable[..., Any]
 
 
-def mutation(
-    seeds_max: int, owner: Any, name: str, fence: str | None = None,
-) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
+def mutation(seeds_max: int, owner: Any, name: str) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
     """Register a function that makes the broken attribute from the sound one."""
     def register(make: Callable[[Any], Any]) -> Callable[[Any], Any]:
         assert make.__doc__ is not None
         MUTATIONS[make.__name__] = Mutation(
-            make.__doc__, seeds_max, fence, lambda: mock.patch.object(owner, name, make(getattr(owner, name))))
+            make.__doc__, seeds_max, lambda: mock.patch.object(owner, name, make(getattr(owner, name))))
         return make
 
     return register
@@ -84,7 +77,7 @@ def fence_taken_for_done(sound: Method) -> Method:
     return want_fence
 
 
-@mutation(100, InitiatorTasks, "end_all")
+@mutation(150, InitiatorTasks, "end_all")
 def sent_taken_for_not_sent(sound: Method) -> Method:
     """What was handed to the network counts as not sent when the connection ends."""
     def end_all(self: InitiatorTasks) -> None:
@@ -94,7 +87,7 @@ def sent_taken_for_not_sent(sound: Method) -> Method:
     return end_all
 
 
-@mutation(150, TargetNode, "open_session")
+@mutation(100, TargetNode, "open_session")
 def old_session_lives_on(sound: Method) -> Method:
     """The target does not end the old session when the same initiator port logs in again."""
     def open_session(self: TargetNode, connection: Any, params: Any) -> int:
@@ -105,13 +98,13 @@ def old_session_lives_on(sound: Method) -> Method:
     return open_session
 
 
-@mutation(100, TargetConnection, "abort_tasks")
+@mutation(50, TargetConnection, "abort_tasks")
 def reset_ends_no_tasks(_sound: Method) -> Method:
     """Resets and preemptions of the target leave the tasks of other sessions alone."""
     return lambda _self, _lun, _status=None: 0
 
 
-@mutation(250, excluding, "_reserve", fence="preempt")
+@mutation(250, excluding, "_reserve")
 def preempted_without_a_reservation(_sound: Method) -> Method:
     """PREEMPT AND ABORT without a reservation: what is still on its way is carried out."""
     def reserve(_key: int) -> Any:
@@ -146,7 +139,7 @@ def acknowledged_when_queued(sound: Method) -> Method:
     return start
 
 
-@mutation(100, Recovery, "give_up")
+@mutation(150, Recovery, "give_up")
 def unknown_told_as_failed(_sound: Method) -> Method:
     """Writes in doubt that are given up end as if they had had no effect."""
     def give_up(self: Recovery, path: Path, cause: str, now: int) -> None:
@@ -159,7 +152,7 @@ def unknown_told_as_failed(_sound: Method) -> Method:
     return give_up
 
 
-@mutation(300, recovery, "_trouble")
+@mutation(600, recovery, "_trouble")
 def history_forgotten(sound: Method) -> Method:
     """A write does not remember that an earlier copy may have landed."""
     def trouble(request: Request) -> Any:
@@ -181,7 +174,7 @@ def residual_ignored(sound: Method) -> Method:
     return task_done
 
 
-@mutation(20, MultipathMap, "_settle")
+@mutation(50, MultipathMap, "_settle")
 def refused_write_taken_for_done(sound: Method) -> Method:
     """A write that was refused with a unit attention counts as done: the attention was reported, after all."""
     def settle(self: MultipathMap, now: int) -> None:
@@ -197,7 +190,7 @@ def refused_write_taken_for_done(sound: Method) -> Method:
 # --- requests that get lost
 
 
-@mutation(30, MultipathMap, "requeue")
+@mutation(20, MultipathMap, "requeue")
 def requeue_forgets(sound: Method) -> Method:
     """Of several requests that are to be queued again, the last one is forgotten."""
     def requeue(self: MultipathMap, requests: Any) -> None:
@@ -255,7 +248,7 @@ def checker_reinstates_without_login(sound: Method) -> Method:
     return handle_timer
 
 
-@mutation(50, Keepalive, "check")
+@mutation(20, Keepalive, "check")
 def silence_forgiven(sound: Method) -> Method:
     """A silent peer is pinged again, and never given up."""
     def check(self: Keepalive, now: int) -> Verdict:
@@ -268,7 +261,7 @@ def silence_forgiven(sound: Method) -> Method:
     return check
 
 
-@mutation(250, NoPathRetry, "end")
+@mutation(50, NoPathRetry, "end")
 def expired_for_ever(sound: Method) -> Method:
     """Once `no_path_retry` has run out it stays so."""
     def end(self: NoPathRetry) -> None:
@@ -278,7 +271,7 @@ def expired_for_ever(sound: Method) -> Method:
     return end
 
 
-@mutation(50, Watch, "failed")
+@mutation(20, Watch, "failed")
 def faulty_not_checked(_sound: Method) -> Method:
     """A path that a command has failed is not checked any more."""
     def failed(_self: Watch, path: Path, _now: int) -> None:
@@ -287,7 +280,7 @@ def faulty_not_checked(_sound: Method) -> Method:
     return failed
 
 
-@mutation(50, Damping, "due")
+@mutation(20, Damping, "due")
 def held_for_ever(_sound: Method) -> Method:
     """A path that flapped never proves itself."""
     def due(self: Damping, now: int) -> Due:
@@ -324,7 +317,7 @@ def abort_not_believed(sound: Method) -> Method:
     return answered
 
 
-@mutation(20, InitiatorTasks, "_send_data_out")
+@mutation(50, InitiatorTasks, "_send_data_out")
 def second_burst_from_the_start(sound: Method) -> Method:
     """Data that the target asks for are taken from the start of the buffer."""
     def send_data_out(self: InitiatorTasks, task: Task, data: Any, start: int, end: int, ttt: int) -> None:

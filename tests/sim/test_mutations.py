@@ -17,7 +17,7 @@ def test_a_planted_bug_is_found(name: str) -> None:
     mutation = MUTATIONS[name]
     with mutation.plant():
         for seed in range(mutation.seeds_max):
-            if run_plan(draw_plan(seed, fence=mutation.fence)).violations:
+            if run_plan(draw_plan(seed)).violations:
                 return
     pytest.fail(f"not found within {mutation.seeds_max} seeds: {mutation.about}")
 
