@@ -225,6 +225,21 @@ def test_what_is_held_comes_out_in_order_even_from_who_gave_up() -> None:
     assert (net.far.data, net.far.cause) == (b"late", "connection reset by peer")
 
 
+def test_what_is_lost_and_held_in_turn_stays_in_order() -> None:
+    net = Net()
+    for at, (losing, holding) in enumerate([(1, 0), (0, 1), (1, 1), (0, 1), (1, 1), (0, 0), (1, 0), (0, 0)]):
+        lane = net.cable.out
+        lane.losing = losing
+        if lane.holding and not holding:
+            lane.release()
+        elif holding and not lane.holding:
+            lane.holding = 1
+        net.near.end.out.send(bytes((at,)))
+        net.run(70 * MS)
+    net.run(100 * S)
+    assert net.far.data == bytes(range(8))
+
+
 def test_an_orderly_end_comes_after_all_that_was_sent() -> None:
     net = Net()
     net.cable.out.losing += 1

@@ -36,7 +36,8 @@ class _Control(Enum):
     RESET = auto()
 
 
-_Item = bytes | _Control
+_Item = tuple[int, bytes | _Control]
+"""What travels: its number in the order of sending, and bytes or an end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,9 @@ class Pipe:
         self.abandoned = False
         self._lane = lane
         self._last_ns = 0
+        self._sent = 0
+        self._taken = 0
+        self._early: dict[int, bytes | _Control] = {}  # arrived before what was sent before it
         self._lost: deque[_Item] = deque()
         self._retry_ns = RETRY_FIRST_NS
 
@@ -149,9 +153,10 @@ class Pipe:
         self._lost.clear()
         self._launch(_Control.RESET, 0)
 
-    def _launch(self, item: _Item, length: int) -> None:
+    def _launch(self, what: bytes | _Control, length: int) -> None:
         self._last_ns = max(self._last_ns, self._lane.arrival(length))
-        self._lane.schedule.at(self._last_ns, self.arrive, item)
+        self._lane.schedule.at(self._last_ns, self.arrive, (self._sent, what))
+        self._sent += 1
 
     def arrive(self, item: _Item) -> None:
         """An item is at the far end of the lane, if the lane lets it out."""
@@ -161,7 +166,7 @@ class Pipe:
         if mode is Mode.HOLD:
             self._lane.keep_back(self, item)
         elif mode is Mode.LOSE or self._lost:
-            if item is not _Control.RESET and not self.abandoned:
+            if item[1] is not _Control.RESET and not self.abandoned:
                 self._lost.append(item)
                 if len(self._lost) == 1:
                     self._retry_ns = RETRY_FIRST_NS
@@ -183,14 +188,21 @@ class Pipe:
             self.arrive(item)
 
     def _deliver(self, item: _Item) -> None:
-        if isinstance(item, bytes):
-            self.in_flight -= len(item)
-            self.sender.sent()
-            self.receiver.take(item)
-        elif item is _Control.FIN:
-            self.receiver.end("closed by the peer")
-        else:
+        """It is there. A reset counts at once, everything else in the order of sending."""
+        number, what = item
+        if what is _Control.RESET:
             self.receiver.end("connection reset by peer")
+            return
+        self._early[number] = what
+        while self._taken in self._early:
+            what = self._early.pop(self._taken)
+            self._taken += 1
+            if isinstance(what, bytes):
+                self.in_flight -= len(what)
+                self.sender.sent()
+                self.receiver.take(what)
+            else:
+                self.receiver.end("closed by the peer")
 
 
 class Owner(Protocol):

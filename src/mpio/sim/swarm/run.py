@@ -99,14 +99,17 @@ def recovery_bound_ns(settings: Settings) -> int:
         2 * settings.polling_interval_max + settings.checker_timeout + 2 * damping_s)
 
 
-def silence_bound_ns(settings: Settings) -> int:
+def silence_bound_ns(settings: Settings, plan: Plan) -> int:
     """How long a connection may stay open that nothing passes any more: the ping, or what it was doing in place of it.
 
-    A late ping forgives once (`keepalive`); clocks may be a percent slow.
+    A late ping forgives once (`keepalive`), a logout that the target has asked for comes after it, and clocks may be a
+    percent slow.
     """
     stages_s = (settings.noop_out_interval + settings.noop_out_timeout, settings.login_timeout,
                 settings.logout_timeout, settings.fence_timeout)
-    return seconds(1.02 * (max(stages_s) + settings.noop_out_timeout)) + KEEPALIVE_SLACK_NS
+    logout_s = settings.logout_timeout if any(fault.kind == "ask_logout" for fault in plan.faults) else 0.0
+    pauses_ns = sum(fault.for_ns for fault in plan.faults if fault.kind == "host_pause")
+    return seconds(1.02 * (max(stages_s) + settings.noop_out_timeout + logout_s)) + pauses_ns + KEEPALIVE_SLACK_NS
 
 
 class Run:
@@ -121,8 +124,7 @@ class Run:
         self.moments: dict[str, None] = {}
         self._settings = plan.settings_of(0)
         self.bound_ns = recovery_bound_ns(self._settings)
-        self._silence_ns = silence_bound_ns(self._settings) + sum(
-            fault.for_ns for fault in plan.faults if fault.kind == "host_pause")
+        self._silence_ns = silence_bound_ns(self._settings, plan)
         self.judge = Judge(plan.blocks, plan.block_size, plan.seed + 1, self._rng("pool").randbytes(_POOL_BYTES))
         self.disk = SwarmDisk(plan.blocks, plan.block_size, volatile=plan.volatile, rng=self._rng("disk"))
         self._decoy_disk = SwarmDisk(plan.blocks, plan.block_size, volatile=False, rng=self._rng("decoy disk"))
