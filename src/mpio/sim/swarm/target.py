@@ -28,7 +28,7 @@ from mpio.sim.swarm.link import End
 from mpio.sim.swarm.schedule import Process, Schedule
 from mpio.target.nexus import Nexus
 from mpio.target.node import TargetNode
-from mpio.target.store import StoreError
+from mpio.target.response import Response
 
 _WRITES = frozenset((int(Op.WRITE_10), int(Op.WRITE_16)))
 _READS = frozenset((int(Op.READ_10), int(Op.READ_16)))
@@ -256,7 +256,7 @@ class SwarmTarget:
         self._begin(task)
         trouble, rng = connection.trouble, self._rng
         if trouble.drop and rng.randrange(1000) < trouble.drop:
-            self._do(connection, task)
+            self._do(connection, task, task.data)
         elif trouble.short and rng.randrange(1000) < trouble.short and task.cdb[0] != _FLUSH:
             self._do_short(connection, task)
         else:
@@ -275,31 +275,25 @@ class SwarmTarget:
         """The disk has written something."""
         self._judge.landed(offset // self._block_size, data, self._schedule.now, self._at_work)
 
-    def _do(self, connection: TroubledConnection, task: TargetTask) -> bytes:
-        data = self.node.device.execute(connection.nexus, task.lun, task.cdb, task.data).data
-        assert isinstance(data, bytes)
-        return data
+    def _do(self, connection: TroubledConnection, task: TargetTask, data: Buffer) -> Response:
+        return self.node.device.execute(connection.nexus, task.lun, task.cdb, data)
 
     def _do_short(self, connection: TroubledConnection, task: TargetTask) -> None:
         """GOOD, but the last block is missing: a residual says so."""
         size = self._block_size
-        if task.is_read:
-            data = self._do(connection, task)[:-size]
-            connection.complete(task, Status.GOOD, data, length=len(data))
+        response = self._do(connection, task, memoryview(task.data)[:-size] if task.is_write else b"")
+        if response.status:
+            connection.complete(task, response.status, sense=response.sense)
+        elif task.is_read:
+            connection.complete(task, Status.GOOD, response.data[:-size], length=len(response.data) - size)
         else:
-            lba, _ = lba_and_blocks(task.cdb)
-            try:
-                self.disk.write(lba * size, memoryview(task.data)[:-size])
-            except StoreError as error:
-                connection.complete(task, Status.CHECK_CONDITION, sense=error.sense.build())
-            else:
-                connection.complete(task, Status.GOOD, length=task.expected_length - size)
+            connection.complete(task, Status.GOOD, length=task.expected_length - size)
 
     def _refuse(self, connection: TroubledConnection, task: TargetTask) -> None:
         self._begin(task)
         sense, is_done = SENSES[self._rng.choice(connection.trouble.senses)]
         if is_done and task.cdb[0] in _WRITES:
-            self._do(connection, task)
+            self._do(connection, task, task.data)
         connection.complete(task, Status.CHECK_CONDITION, sense=Sense(*sense).build())
 
     # --- other things that happen
