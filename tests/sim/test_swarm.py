@@ -1,5 +1,6 @@
 """The swarm as a whole: determinism, safety with fences, ghosts without, every fault by itself, coverage, campaign."""
 
+import dataclasses
 import functools
 import json
 import os
@@ -8,11 +9,13 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from unittest import mock
 
 import pytest
-from tests.sim.swarm_kit import MS, fault, plan
+from tests.sim.swarm_kit import MS, WORK, fault, plan
 
 from mpio.errors import InputError
+from mpio.proto.scsi import excluding
 from mpio.sim.swarm import Plan, RunResult, draw_plan, run_plan
 from mpio.sim.swarm.__main__ import main, report
 from mpio.sim.swarm.campaign import CHUNK, Chunk, SwarmLost, Tally, run_chunk, swarm
@@ -92,6 +95,18 @@ def test_with_fences_it_does_not() -> None:
     result = held_back("auto")
     assert texts(result) == []
     assert "record: FenceCompleted reinstate" in result.reached
+
+
+def test_what_is_on_its_way_is_kept_out_by_the_reservation_and_not_by_the_preemption() -> None:
+    """Between portal groups no login ends the old session, which may still get what the network has held back."""
+    work = dataclasses.replace(WORK, workers=4, ios=200, reads=0.0, flushes=0.0, think_ns=5 * MS)
+    settings = {"fence": "preempt", "reservation_key": 4096}
+    late = plan(fault("hold", 300, 2000), settings=settings, tpgts=(1, 2), work=work)
+    result = run_plan(late)
+    assert texts(result) == []
+    assert "record: FenceCompleted preempt" in result.reached
+    with mock.patch.object(excluding, "_reserve", return_value=()):
+        assert "unfenced" in {violation.kind for violation in run_plan(late).violations}
 
 
 def test_the_swarm_finds_ghosts_where_nothing_fences_and_none_where_something_does() -> None:

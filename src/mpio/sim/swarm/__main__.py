@@ -31,9 +31,14 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     began = time.monotonic()
     shown = 0.0
+    told: dict[int, None] = {}
 
     def progress(tally: Tally) -> None:
         nonlocal shown
+        for seed in tally.failed:
+            if seed not in told:
+                told[seed] = None
+                _say(f"seed {seed}: {tally.failed[seed][0]}")
         if time.monotonic() - shown >= _PROGRESS_S:
             shown = time.monotonic()
             _say(f"{tally.runs} of {options.runs} runs, {tally.failed_runs} with violations")

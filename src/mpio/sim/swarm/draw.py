@@ -29,7 +29,7 @@ def draw_plan(seed: int, *, fence: str | None = None) -> Plan:
     """The plan of a seed; `fence` replaces the drawn setting."""
     rng = random.Random(f"plan {seed}")
     hosts = 1 if rng.random() < 0.75 else 2
-    tpgts = rng.choice(((1,), (1, 1), (1, 1), (1, 1), (1, 2), (1, 2), (1, 1, 1), (1, 1, 2), (1, 1, 2, 2)))
+    tpgts = rng.choice(((1,), (1, 1), (1, 1), (1, 1), (1, 2), (1, 2), (1, 2), (1, 1, 1), (1, 1, 2), (1, 1, 2, 2)))
     horizon_ns = rng.choice((1000, 2000, 3000)) * MS
     work = _work(rng, horizon_ns)
     block_size = rng.choice((512, 512, 512, 4096))
@@ -38,12 +38,12 @@ def draw_plan(seed: int, *, fence: str | None = None) -> Plan:
         settings["queue_bytes_max"] *= work.blocks_max * block_size
     detect_s = settings.get("noop_out_interval", FAST.noop_out_interval) + settings.get(
         "noop_out_timeout", FAST.noop_out_timeout)
-    faults = draw_faults(rng, hosts, len(tpgts), horizon_ns, seconds(detect_s))
+    faults = draw_faults(rng, hosts, tpgts, horizon_ns, seconds(detect_s))
     return Plan(
         seed=seed, hosts=hosts, tpgts=tpgts, settings=settings, target=_target(rng), work=work,
         block_size=block_size, volatile=rng.random() < 0.3,
         delay_ns=rng.choice((50_000, 200_000, 1 * MS, 3 * MS)), jitter_ns=rng.choice((0, 0, 100_000, 1 * MS)),
-        pieces=rng.choice((0, 50, 500)), latency_ns=rng.choice((0, 0, 1 * MS, 10 * MS)),
+        pieces=rng.choice((0, 50, 500)), latency_ns=rng.choice((0, 0, 0, 1 * MS, 10 * MS)),
         host_ppm=tuple(_ppm(rng) for _ in range(hosts)), target_ppm=_ppm(rng), faults=faults,
         heal_ns=max((fault.ends_ns for fault in faults), default=0) + MS,
     )
@@ -88,7 +88,7 @@ def _settings(rng: random.Random, hosts: int, fence: str | None) -> dict[str, An
     if rng.random() < 0.5:
         found |= {
             "polling_interval": rng.choice((0.2, 0.5)), "max_polling_interval": 1.0,
-            "checker_timeout": rng.choice((0.3, 1.0)), "no_path_retry": rng.choice(("fail", "queue", 2, 20)),
+            "checker_timeout": rng.choice((0.3, 1.0)), "no_path_retry": rng.choice(("fail", "fail", "queue", 2, 20)),
         }
     if rng.random() < 0.5:
         found |= {
@@ -118,7 +118,7 @@ def _fence(rng: random.Random, hosts: int, fence: str | None) -> dict[str, Any]:
     found: dict[str, Any] = {"fence": fence or rng.choice(("auto", "auto", "auto", "preempt", "lun_reset"))}
     if rng.random() < 0.5:
         found["fence_timeout"] = rng.choice((0.1, 0.5))
-    if found["fence"] != "auto" or rng.random() < 0.4:
+    if found["fence"] != "auto" or rng.random() < 0.6:
         found["reservation_key"] = 0x1000
     if hosts == 1 and (found["fence"] == "lun_reset" or rng.random() < 0.3):
         found["exclusive"] = True
@@ -133,51 +133,61 @@ def _target(rng: random.Random) -> dict[str, Any]:
     return {
         "max_recv_data_segment_length": rng.choice((512, 2048, 65536)), "initial_r2t": rng.random() < 0.3,
         "queue_depth": rng.choice((2, 8, 128)), "gather_bytes_max": rng.choice((4096, 1 << 20)),
-        "login_timeout": 1.0,
+        "immediate_max": rng.choice((1, 64)), "login_timeout": 1.0,
     } | ({"nop_in_interval": 0.3, "nop_in_timeout": 0.3} if rng.random() < 0.5 else {})
 
 
-def draw_faults(rng: random.Random, hosts: int, portals: int, horizon_ns: int, detect_ns: int) -> tuple[Fault, ...]:
+def draw_faults(
+    rng: random.Random, hosts: int, tpgts: tuple[int, ...], horizon_ns: int, detect_ns: int,
+) -> tuple[Fault, ...]:
     """Faults of a few kinds, some of them close together, and sometimes a combination that is known to be hard."""
     kinds: list[FaultKind] = [kind for kind in KINDS if rng.randrange(KINDS_SHARE) == 0]  # type: ignore[misc]
     is_hard = rng.randrange(HARD_SHARE) == 0
+    if is_hard and rng.random() < 0.7:
+        kinds = []  # nothing else, which would mostly get in its way
     faults = []
     moment_ns = 0
     for _ in range(rng.randint(1, FAULTS_MAX) if kinds else 0):
         if not moment_ns or rng.random() < 0.6:
             moment_ns = rng.randrange(20, horizon_ns // MS) * MS
         at_ns = moment_ns + rng.randrange(_MOMENT_NS // MS) * MS
-        faults.append(_fault(rng, rng.choice(kinds), at_ns, detect_ns, rng.randrange(hosts), rng.randrange(portals)))
+        faults.append(_fault(rng, rng.choice(kinds), at_ns, detect_ns, rng.randrange(hosts), rng.randrange(len(tpgts))))
     if is_hard:
-        faults += _hard_faults(rng, rng.randrange(hosts), portals, horizon_ns, detect_ns)
+        faults += _hard_faults(rng, rng.randrange(hosts), tpgts, horizon_ns, detect_ns)
     return tuple(sorted(faults, key=lambda fault: fault.at_ns))
 
 
-def _hard_faults(rng: random.Random, host: int, portals: int, horizon_ns: int, detect_ns: int) -> list[Fault]:
-    """One combination, on one path of a host or on all of them, for longer than it takes to be noticed."""
+def _hard_faults(
+    rng: random.Random, host: int, tpgts: tuple[int, ...], horizon_ns: int, detect_ns: int,
+) -> list[Fault]:
+    """One combination, on one path of a host, a portal group, or all, for longer than it takes to be noticed."""
     at_ns = rng.randrange(50, horizon_ns // MS) * MS
-    for_ns = _round(detect_ns * rng.choice((1.2, 2.0, 3.0)))
-    kinds = rng.choice(_HARD)
-    hit = range(portals) if rng.random() < 0.4 else (rng.randrange(portals),)
+    for_ns = _round(detect_ns * rng.choice((1.5, 2.0, 3.0)))
+    kinds = rng.choice(_AT_ONCE + _IN_TURN)
+    portals = range(len(tpgts))
+    first = rng.choice(portals)
+    group = [portal for portal in portals if tpgts[portal] == tpgts[first]]
+    hit = portals if kinds in _EVERYWHERE else rng.choice(((first,), (first,), group, portals))
     faults = []
     for portal in hit:
         for number, kind in enumerate(kinds):
-            after_ns = number * for_ns if kinds in _FLAPS else rng.randrange(5) * MS
+            after_ns = number * (for_ns if kinds in _IN_TURN else rng.randrange(1, 100) * MS)
             fault = _fault(rng, kind, at_ns + after_ns, detect_ns, host, portal)
             faults.append(dataclasses.replace(fault, for_ns=0 if kind in _INSTANT else for_ns))
     return faults
 
 
-_HARD: tuple[tuple[FaultKind, ...], ...] = (
-    ("hold",), ("hold",), ("hold_out",), ("hold_out", "blackhole_back"), ("blackhole", "delay"), ("blackhole", "hang"),
-    ("blackhole_out", "disk_slow"), ("forget", "delay"), ("forget", "hang"), ("host_pause", "hang"),
-    ("blackhole", "disk_hang"), ("hold", "power_loss"), ("target_pause", "blackhole"), ("slow", "mute"),
-    ("drop_response",), ("drop_response", "busy"), ("alua", "reset"), ("alua", "blackhole"), ("alua", "sense"),
-    ("reset", "reset", "reset", "reset"),
+_AT_ONCE: tuple[tuple[FaultKind, ...], ...] = (
+    ("hold",), ("hold",), ("hold",), ("hold",), ("hold_out",), ("hold_out",), ("hold_out", "blackhole_back"),
+    ("delay", "blackhole"), ("hang", "blackhole"), ("disk_hang", "blackhole"), ("disk_slow", "blackhole_out"),
+    ("delay", "forget"), ("hang", "forget"), ("disk_hang", "forget"), ("hang", "host_pause"), ("hold", "power_loss"),
+    ("blackhole", "target_pause"), ("mute", "slow"), ("busy", "drop_response"), ("alua", "reset"),
+    ("alua", "blackhole"), ("alua", "sense"),
 )
+_EVERYWHERE: tuple[tuple[FaultKind, ...], ...] = (("drop_response", "reset"), ("drop_response", "refuse", "reset"))
+_IN_TURN: tuple[tuple[FaultKind, ...], ...] = (("reset", "reset", "reset", "reset"), *_EVERYWHERE)
 """Mostly a path that the host gives up while its writes are still on their way, in a box of the network or in the
-target; writes that are done and not answered; paths that are lost while they stand by, or again and again."""
-_FLAPS = _HARD[-1:]
+target; also writes that are done and not answered, and paths that are lost while they stand by, or again and again."""
 
 
 def _round(duration_ns: float) -> int:

@@ -114,6 +114,8 @@ def _portal(parts: Parts, fault: Fault, step: int) -> None:
     match fault.kind:
         case "mute":
             trouble.mute += step
+        case "reject":
+            trouble.reject += step
         case "delay":
             trouble.delay_ns += step * fault.amount
         case "busy":
@@ -209,7 +211,8 @@ _KINDS: dict[str, Callable[[Parts, Fault, int], None]] = {
     "hold": _hold, "hold_out": _hold, "hold_back": _hold,
     "reset": _reset, "refuse": _reset, "forget": _forget, "loss": _slow, "slow": _slow, "throttle": _slow,
     "swap": _swap,
-    "mute": _portal, "delay": _portal, "busy": _portal, "drop_response": _portal, "short": _portal, "sense": _portal,
+    "mute": _portal, "reject": _portal, "delay": _portal,
+    "busy": _portal, "drop_response": _portal, "short": _portal, "sense": _portal,
     "hang": _hang, "alua": _alua, "end_session": _end_session, "ask_logout": _end_session,
     "restart": _down, "power_loss": _down, "target_pause": _target_pause,
     "disk_slow": _disk, "disk_error": _disk, "disk_hang": _hang,

@@ -19,7 +19,8 @@ FaultKind = Literal[
     "blackhole", "blackhole_out", "blackhole_back", "hold", "hold_out", "hold_back", "reset", "refuse", "forget",
     "loss", "slow", "throttle",
     # of a portal
-    "mute", "delay", "hang", "busy", "sense", "drop_response", "short", "alua", "end_session", "ask_logout", "swap",
+    "mute", "delay", "hang", "busy", "sense", "drop_response", "short", "alua", "end_session", "ask_logout", "reject",
+    "swap",
     # of the target
     "restart", "power_loss", "target_pause",
     # of the disk

@@ -9,13 +9,14 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from mpio.errors import LoginRejected
 from mpio.model.address import Portal
 from mpio.model.identity import AluaState
 from mpio.model.task import Buffer, Status
 from mpio.proto.iscsi.negotiation import SessionParams
 from mpio.proto.iscsi.pdu import RequestHeader
 from mpio.proto.iscsi.target import TargetConnection
-from mpio.proto.iscsi.target_login import TargetParams
+from mpio.proto.iscsi.target_login import Admission, TargetParams
 from mpio.proto.iscsi.target_state import ConnectionEnded, TargetEvent
 from mpio.proto.iscsi.target_task import TargetTask
 from mpio.proto.scsi.cdb import Op, lba_and_blocks
@@ -32,6 +33,8 @@ from mpio.target.response import Response
 
 _WRITES = frozenset((int(Op.WRITE_10), int(Op.WRITE_16)))
 _READS = frozenset((int(Op.READ_10), int(Op.READ_16)))
+_NETWORK = "192.0.2."
+_SERVICE_UNAVAILABLE = 0x0301  # RFC 7143 §11.13.5: may be tried again
 _FLUSH = int(Op.SYNCHRONIZE_CACHE_10)
 _MEDIUM = _WRITES | _READS | {_FLUSH}
 _TROUBLED = _MEDIUM | {int(Op.TEST_UNIT_READY)}
@@ -60,13 +63,15 @@ class Trouble:
     """What goes wrong now.
 
     Attributes:
-        mute: pings are not answered. delay_ns: commands take up to so much longer. hung: no command is executed.
+        mute: pings are not answered. reject: logins are refused, for now.
+        delay_ns: commands take up to so much longer. hung: no command is executed.
         busy, drop, short: permille of commands that end with BUSY; are done and not answered; are done in part and
             answered GOOD with a residual.
         senses: indices in SENSES, of which one in SENSE_ODDS ends a command.
     """
 
     mute: int = 0
+    reject: int = 0
     delay_ns: int = 0
     hung: int = 0
     busy: int = 0
@@ -100,6 +105,12 @@ class TroubledNode(TargetNode):
     def __init__(self, name: str, target: "SwarmTarget") -> None:
         super().__init__(name)
         self._target = target
+
+    def admit(self, initiator_name: str, target_name: str | None, portal: Portal) -> Admission:
+        """As in TargetNode, unless the portal refuses logins."""
+        if self._target.portals[portal_number(portal)].reject:
+            raise LoginRejected("out of service", status=_SERVICE_UNAVAILABLE)
+        return super().admit(initiator_name, target_name, portal)
 
     def open_session(self, connection: TargetConnection, params: SessionParams) -> int:
         """As in TargetNode, with the troubles between the connection and the device."""
@@ -317,4 +328,9 @@ class SwarmTarget:
 
 def portal_address(number: int) -> Portal:
     """The address of a portal."""
-    return Portal(f"192.0.2.{number + 1}")
+    return Portal(f"{_NETWORK}{number + 1}")
+
+
+def portal_number(address: Portal) -> int:
+    """The portal that has an address."""
+    return int(address.host.removeprefix(_NETWORK)) - 1
