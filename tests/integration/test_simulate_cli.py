@@ -169,7 +169,10 @@ def test_an_interrupt_leaves_what_was_done() -> None:
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     time.sleep(5)  # for some runs; whether it got to any changes nothing below
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=LIMIT_S)
+    try:
+        out, err = process.communicate(timeout=LIMIT_S)
+    finally:
+        process.kill()
     assert process.returncode == UNKNOWN, err
     assert "Traceback" not in err
     assert out.startswith("? CANNOT TELL")
