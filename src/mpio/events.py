@@ -74,6 +74,30 @@ class Kind(StrEnum):
     IO_FAILED = "IoFailed"  # opcode, lba, cause
     OUTCOME_UNKNOWN = "OutcomeUnknown"  # opcode, lba
 
+    # a heartbeat on shared storage
+    HEARTBEAT_STATE_CHANGED = "HeartbeatStateChanged"  # old, new, cause
+    HEARTBEAT_LATE = "HeartbeatLate"  # margin_ns, budget_ns: half of the time to the self-fence is gone
+    HEARTBEAT_RESUMED = "HeartbeatResumed"  # margin_ns: the least there was
+    HEARTBEAT_FAILED = "HeartbeatFailed"  # cause: an I/O error, not a delay
+    HEARTBEAT_NEGOTIATED = "HeartbeatNegotiated"  # by, until_ns: all hang, so nobody is fenced
+    PEER_LIVE = "PeerLive"  # node, generation
+    PEER_DEAD = "PeerDead"  # node, generation, cause
+    PEER_LEFT = "PeerLeft"  # node
+    PEER_RESTARTED = "PeerRestarted"  # node, old, new: generations
+    PEER_UNREADABLE = "PeerUnreadable"  # node, cause
+    PEER_MISMATCHED = "PeerMismatched"  # node, expected, found: timing that does not fit this node's
+    PEER_CONNECTED = "PeerConnected"  # node
+    PEER_DISCONNECTED = "PeerDisconnected"  # node
+    SLOT_TAKEN = "SlotTaken"  # cause: another node writes this node's slot, or a write was lost
+    JOIN_REFUSED = "JoinRefused"  # cause
+    POISON_SENT = "PoisonSent"  # node, generation
+    POISON_SEEN = "PoisonSeen"  # sender
+    POISON_ACKNOWLEDGED = "PoisonAcknowledged"  # node: it is fenced, and says so itself
+    QUORUM_LOST = "QuorumLost"  # cause
+    QUORUM_GAINED = "QuorumGained"  # cause
+    REACHABILITY_CHANGED = "ReachabilityChanged"  # old, new
+    NODE_FENCED = "NodeFenced"  # node, cause, reason
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
