@@ -157,7 +157,7 @@ class Hostile:
     def _data_out(self) -> tuple[bytes, bytes]:
         rng = self._rng
         data = bytes(rng.choice((0, 4, 512, 1024, rng.randrange(DATA_MAX))))
-        ttt = self.target._next_ttt - rng.randrange(1, 4) if rng.random() < 0.8 else self._number()  # noqa: SLF001
+        ttt = self.target._writes.next_ttt - rng.randrange(1, 4) if rng.random() < 0.8 else self._number()  # noqa: SLF001
         itt = max(self._itt - rng.randrange(4), 0)
         return pdu.REQUEST.pack(
             Opcode.SCSI_DATA_OUT, rng.choice((0, 0x80)), 0, 0, len(data), self._lun(), itt, ttt & 0xFFFFFFFF, 0, 0,
@@ -180,7 +180,7 @@ class Hostile:
         """It has kept to its limits. What it has to say is taken, or it would be right to say no more."""
         target = self.target
         assert target.in_flight <= PARAMS.queue_depth + PARAMS.immediate_max
-        assert target._gather_bytes <= PARAMS.gather_bytes_max + PARAMS.write_length_max  # noqa: SLF001
+        assert target._writes.gathered_bytes <= PARAMS.gather_bytes_max + PARAMS.write_length_max  # noqa: SLF001
         sent = sum(len(piece) for piece in target.data_to_send())
         assert sent <= 2 * (OUTPUT_BYTES_MAX + TRANSFER_BYTES_MAX)
         while target.next_event() is not None:

@@ -7,10 +7,9 @@ Knows nothing of logical units. Commands go to the node by callbacks when all th
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from struct import Struct
 
 from mpio.errors import LocalProtocolError, RemoteProtocolError
-from mpio.model.task import Buffer, Status, lun_number
+from mpio.model.task import Buffer, Status
 from mpio.proto.iscsi import pdu
 from mpio.proto.iscsi.command_window import CommandWindow
 from mpio.proto.iscsi.keepalive import Keepalive, Verdict
@@ -24,23 +23,14 @@ from mpio.proto.iscsi.pdu import (
     Opcode,
     RejectReason,
     RequestHeader,
-    TaskFunction,
-    TaskResponse,
 )
 from mpio.proto.iscsi.stream import PduReceiver, PduSender
 from mpio.proto.iscsi.target_login import LoginAcceptor, TargetLogin, TargetParams
+from mpio.proto.iscsi.target_management import TargetTaskManagement, same_lun
 from mpio.proto.iscsi.target_state import TRANSITIONS, ConnectionEnded, Input, SessionOpened, State, TargetEvent
-from mpio.proto.iscsi.target_task import (
-    DATA_DIGEST_ERROR,
-    NO_SEQUENCE,
-    TASK_SET_FULL,
-    TRANSFER_TOO_LONG,
-    UNEXPECTED_UNSOLICITED_DATA,
-    Failure,
-    TargetTask,
-    data_in_layout,
-)
+from mpio.proto.iscsi.target_task import UNEXPECTED_UNSOLICITED_DATA, Failure, TargetTask, data_in_layout
 from mpio.proto.iscsi.target_text import TextAnswers
+from mpio.proto.iscsi.target_writes import WriteGathering
 from mpio.units import seconds
 
 OUTPUT_BYTES_MAX = 192 << 10
@@ -90,10 +80,15 @@ class TargetConnection:
         self._login: TargetLogin | None = TargetLogin(params, acceptor, self._open_session)
         self._events: deque[TargetEvent] = deque()
         self._sender = PduSender()
-        self._receiver = PduReceiver(
-            pdu.REQUEST, self._on_pdu, self._landing, self._on_landed, self._on_data_digest_error
-        )
         self._put, self._put_data = self._sender.put, self._sender.put_data
+        self._tasks: dict[int, TargetTask] = {}
+        self._writes = WriteGathering(
+            self._tasks, length_max=params.write_length_max, bytes_max=params.gather_bytes_max,
+            dispatch=self._dispatch, fail=self._fail, ask=self._ask,
+        )
+        self._receiver = PduReceiver(
+            pdu.REQUEST, self._on_pdu, self._writes.landing, self._writes.on_landed, self._on_data_digest_error
+        )
         self._handlers: Mapping[int, Callable[[RequestHeader, memoryview], None]] = {
             Opcode.NOP_OUT: self._on_nop_out,
             Opcode.SCSI_COMMAND: self._begin_command,
@@ -104,11 +99,8 @@ class TargetConnection:
 
         self._stat_sn = 0
         self._window = CommandWindow(0, 0)
-        self._tasks: dict[int, TargetTask] = {}
         self._immediate_count = 0
         self._deferred: deque[TargetTask] = deque()  # wait for output to drain
-        self._gather_bytes = 0
-        self._next_ttt = 1
         self._unsent_bytes = 0
         self._unsent_answers = 0
         self._segment_max = pdu.DEFAULT_DATA_SEGMENT  # that the initiator takes
@@ -117,11 +109,8 @@ class TargetConnection:
 
         self._texts: TextAnswers | None = None
         self._burst_max = 0
-        self._first_burst_max = 0
-        self._initial_r2t = True
         self._takes_commands = False  # a normal session, in the full feature phase
-        self._immediate_max = 0  # bytes of immediate data in one command
-        self._managing = 0  # task management functions without an answer
+        self._management: TargetTaskManagement | None = None  # where there are commands
 
         self._login_deadline = now + seconds(params.login_timeout)
         self._keepalive = Keepalive(seconds(params.nop_in_interval), seconds(params.nop_in_timeout))
@@ -134,6 +123,11 @@ class TargetConnection:
     @wake.setter
     def wake(self, wake: Callable[[], None] | None) -> None:
         self._sender.wake = wake
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is in its full feature phase."""
+        return self.state is State.FULL_FEATURE
 
     @property
     def in_flight(self) -> int:
@@ -218,7 +212,7 @@ class TargetConnection:
         elif self.state is State.FULL_FEATURE:
             verdict = self._keepalive.check(now)
             if verdict is Verdict.PING:
-                self._put(pdu.nop_in(NO_LUN, NO_TAG, self._new_ttt(), *self._numbers(use=False)))
+                self._put(pdu.nop_in(NO_LUN, NO_TAG, self._writes.new_ttt(), *self._numbers(use=False)))
             elif verdict is Verdict.DEAD:
                 self._end(Input.ENDED, "the initiator does not answer")
 
@@ -326,7 +320,7 @@ class TargetConnection:
             status: what to answer (TASK ABORTED), or None for no answer.
         """
         was_shut = self._window.is_shut
-        ended = [task for task in self._tasks.values() if lun is None or _same_lun(task.lun, lun)]
+        ended = [task for task in self._tasks.values() if lun is None or same_lun(task.lun, lun)]
         for task in ended:
             if status is None:
                 self._drop(task)
@@ -363,7 +357,7 @@ class TargetConnection:
         self._tasks.clear()
         self._deferred.clear()
         self._window.held.clear()
-        self._gather_bytes = 0
+        self._writes.gathered_bytes = 0
         self._events.append(ConnectionEnded(cause, orderly=event is Input.LOGGED_OUT))
         if self.on_closed is not None:
             on_closed, self.on_closed = self.on_closed, None
@@ -374,8 +368,7 @@ class TargetConnection:
     def _forget(self, task: TargetTask) -> None:
         if task.immediate:
             self._immediate_count -= 1
-        if task.gathered is not None:
-            self._gather_bytes -= len(task.gathered)
+        self._writes.forget(task)
 
     def _drop(self, task: TargetTask) -> None:
         """End a task without an answer. Data that still come for it are dropped as they come."""
@@ -395,11 +388,6 @@ class TargetConnection:
         """StatSN, ExpCmdSN and MaxCmdSN for an answer; R2T and the target's own NOP-In don't use their StatSN up."""
         window = self._window
         return self._use_stat_sn() if use else self._stat_sn, window.expected, window.maximum
-
-    def _new_ttt(self) -> int:
-        ttt = self._next_ttt
-        self._next_ttt = (ttt + 1) % NO_TAG or 1
-        return ttt
 
     def _send_answer(self, header: bytes, data: Buffer = b"") -> None:
         """Queue an answer that no command window limits; bounded, since a peer may ask without ever reading."""
@@ -427,7 +415,7 @@ class TargetConnection:
             self._tasks[itt] = task
             self._dispatch(task)
         elif opcode == _SCSI_DATA_OUT and self.state is not State.LOGIN:
-            self._on_data_out(header, data)
+            self._writes.on_data_out(header, data)
         else:
             self._on_other(RequestHeader._make(header), data)
 
@@ -520,10 +508,13 @@ class TargetConnection:
         self._segment_max = params.initiator_max_recv_data_segment_length
         self._burst_max = params.max_burst_length
         self._data_in_max = min(self._segment_max, self._burst_max)
-        self._first_burst_max = params.first_burst_length
-        self._initial_r2t = params.initial_r2t
+        self._writes.open(params)
         self._takes_commands = not params.is_discovery
-        self._immediate_max = params.immediate_length_max
+        if self._takes_commands:
+            self._management = TargetTaskManagement(
+                self, self._window, self._tasks, drop=self._drop, catch_up=self._catch_up,
+                answer=self._answer_management,
+            )
         self._texts = TextAnswers(self._acceptor, params, self.params.portal)
         self._events.append(SessionOpened(params))
 
@@ -548,100 +539,22 @@ class TargetConnection:
             task.immediate = True
         self._tasks[itt] = task
         if task.is_write:
-            self._begin_write(task, data)
+            self._writes.begin(task, data)
         elif data:
-            task.failure = UNEXPECTED_UNSOLICITED_DATA
-            self._go_on(task)
+            self._fail(task, UNEXPECTED_UNSOLICITED_DATA)
         else:
             self._dispatch(task)
 
-    def _begin_write(self, task: TargetTask, data: memoryview | None) -> None:
-        """Take the immediate data, and dispatch the task, wait for unsolicited data, or ask for the rest."""
-        expected = task.expected_length
-        more = not task.flags & _FINAL and expected > 0  # unsolicited Data-Out follow
-        if data is None:
-            length, task.failure = 0, DATA_DIGEST_ERROR
-        else:
-            length = len(data)
-            if length == expected <= self._immediate_max and not more:
-                task.data = bytes(data)
-                self._dispatch(task)
-                return
-            task.failure = self._objection(task, length, more=more)
-        task.begin(0 if task.failure else expected)
-        assert task.gathered is not None
-        self._gather_bytes += len(task.gathered)
-        if data is not None and task.failure is None:
-            task.gathered[:length] = data
-            task.received = length
-        if more:
-            task.expect(NO_TAG, self._first_burst_max - length)
-        else:
-            self._go_on(task)
+    def _fail(self, task: TargetTask, failure: Failure) -> None:
+        status, sense = failure
+        self.complete(task, status, sense=sense)
 
-    def _objection(self, task: TargetTask, length: int, *, more: bool) -> Failure | None:
-        """Why a write with `length` bytes of immediate data can't be taken, if so."""
-        expected = task.expected_length
-        if length > min(self._immediate_max, expected) or (more and self._initial_r2t):
-            return UNEXPECTED_UNSOLICITED_DATA
-        if expected > self.params.write_length_max:
-            return TRANSFER_TOO_LONG
-        if self._gather_bytes and self._gather_bytes + expected > self.params.gather_bytes_max:
-            return TASK_SET_FULL
-        return None
-
-    def _go_on(self, task: TargetTask) -> None:
-        """No Data-Out is outstanding for the task: fail it, execute it, or ask for more."""
-        if task.failure is not None:
-            status, sense = task.failure
-            self.complete(task, status, sense=sense)
-        elif task.received == task.expected_length:
-            assert task.gathered is not None
-            task.ttt = NO_SEQUENCE
-            task.data = task.gathered
-            self._dispatch(task)
-        else:
-            task.expect(self._new_ttt(), self._burst_max)
-            self._put(
-                pdu.r2t(task.lun, task.itt, task.ttt, *self._numbers(use=False), task.pdus_sent,
-                        task.received, task.burst_end - task.received)
-            )  # fmt: skip
-            task.pdus_sent += 1
-
-    def _gathering(self, itt: int, ttt: int) -> TargetTask | None:
-        """The task that waits for Data-Out with these tags. Others are dropped: late data of tasks that have ended."""
-        task = self._tasks.get(itt)
-        if task is None or task.gathered is None or task.ttt != ttt:
-            return None
-        return task
-
-    def _on_data_out(self, header: Fields, data: memoryview) -> None:
-        task = self._gathering(header[6], header[7])
-        if task is None:
-            return
-        data_sn, offset = _DATA_OUT.unpack(header[10])
-        target = task.landing(data_sn, offset, len(data))
-        if target is not None:
-            target[:] = data
-        if task.advance(data_sn, offset, len(data), final=header[1] & _FINAL != 0):
-            self._go_on(task)
-
-    def _landing(self, header: Fields) -> memoryview | None:
-        if header[0] != _SCSI_DATA_OUT:
-            return None
-        task = self._gathering(header[6], header[7])
-        if task is None:
-            return None
-        data_sn, offset = _DATA_OUT.unpack(header[10])
-        return task.landing(data_sn, offset, header[4] & pdu.LENGTH_MASK)
-
-    def _on_landed(self, header: Fields) -> None:
-        task = self._gathering(header[6], header[7])
-        if task is None:
-            return
-        data_sn, offset = _DATA_OUT.unpack(header[10])
-        if task.advance(data_sn, offset, header[4] & pdu.LENGTH_MASK, final=header[1] & _FINAL != 0):
-            self._go_on(task)
+    def _ask(self, task: TargetTask) -> None:
+        self._put(
+            pdu.r2t(task.lun, task.itt, task.ttt, *self._numbers(use=False), task.pdus_sent,
+                    task.received, task.burst_end - task.received)
+        )  # fmt: skip
+        task.pdus_sent += 1
 
     def _on_data_digest_error(self, fields: Fields) -> None:
         """Data are lost, but the header holds: reject the PDU, and end the command it belongs to (§7.8)."""
@@ -649,12 +562,7 @@ class TargetConnection:
         self._reject(header, RejectReason.DATA_DIGEST_ERROR)
         kind = header.opcode & pdu.OPCODE_MASK
         if kind == _SCSI_DATA_OUT:
-            task = self._gathering(header.itt, header.word20)
-            if task is None:
-                return
-            task.failure = task.failure or DATA_DIGEST_ERROR
-            if header.flags & _FINAL:
-                self._go_on(task)
+            self._writes.on_damaged(header.itt, header.word20, final=header.flags & _FINAL != 0)
             return
         immediate = header.opcode & pdu.IMMEDIATE != 0
         if not immediate:
@@ -701,68 +609,17 @@ class TargetConnection:
             self._end(Input.LOGGED_OUT, "logged out")
 
     def _on_task_management(self, header: RequestHeader, data: memoryview) -> None:  # noqa: ARG002
-        if not self._takes_commands:
+        management = self._management
+        if management is None:
             self._reject(header, RejectReason.PROTOCOL_ERROR)
-            return
-        if self._managing >= self.params.immediate_max:
+        elif management.waiting >= self.params.immediate_max:
             self._reject(header, RejectReason.TOO_MANY_IMMEDIATE)
-            return
-        self._managing += 1
-        function, lun = header.flags & 0x7F, header.lun
-        if function == TaskFunction.ABORT_TASK:
-            self._abort_task(header)
-            return
-        respond = self._responder(header.itt, lambda: self._drop_affected(function, lun))
-        if function == TaskFunction.TASK_REASSIGN:
-            respond(TaskResponse.REASSIGNMENT_NOT_SUPPORTED)
-        elif not function or function > TaskFunction.TASK_REASSIGN:
-            respond(TaskResponse.NOT_SUPPORTED)
         else:
-            self.on_task_management(function, lun, None, respond)
+            management.receive(header)
 
-    def _abort_task(self, header: RequestHeader) -> None:
-        task = self._tasks.get(header.word20)
-        if task is not None and _same_lun(task.lun, header.lun):
-            respond = self._responder(header.itt, lambda: self._drop(task))
-            if task.dispatched:
-                self.on_task_management(TaskFunction.ABORT_TASK, header.lun, task, respond)
-            else:
-                respond(TaskResponse.FUNCTION_COMPLETE)
-            return
-        respond = self._responder(header.itt, _nothing)
-        referenced = header.word(32)
-        if self._window.accepts(referenced) and pdu.serial_before(referenced, header.cmd_sn):
-            # It has not come, and shall have no effect if it still does (§11.6.1)
-            self._window.skip(referenced)
-            self._catch_up()
-            respond(TaskResponse.FUNCTION_COMPLETE)
-        else:
-            respond(TaskResponse.TASK_DOES_NOT_EXIST)
+    def _answer_management(self, itt: int, response: int) -> None:
+        self._send_answer(pdu.task_management_response(response, itt, *self._numbers()))
 
-    def _drop_affected(self, function: int, lun: bytes) -> None:
-        if function != TaskFunction.CLEAR_ACA:
-            everywhere = function in (TaskFunction.TARGET_WARM_RESET, TaskFunction.TARGET_COLD_RESET)
-            self.abort_tasks(None if everywhere else lun)
-
-    def _responder(self, itt: int, when_complete: Callable[[], None]) -> Callable[[int], None]:
-        """What the node answers a task management function with; only the first answer counts."""
-        answered = False
-
-        def respond(response: int) -> None:
-            nonlocal answered
-            if answered or self.state is not State.FULL_FEATURE:
-                return
-            answered = True
-            self._managing -= 1
-            if response == TaskResponse.FUNCTION_COMPLETE:
-                when_complete()
-            self._send_answer(pdu.task_management_response(response, itt, *self._numbers()))
-
-        return respond
-
-
-_DATA_OUT = Struct(">4xII4x")
-"""DataSN and buffer offset, of the last 16 bytes of a Data-Out header."""
 
 _REJECTS: Mapping[int, RejectReason] = {
     Opcode.SNACK_REQUEST: RejectReason.SNACK_REJECT,  # for error recovery levels above 0
@@ -772,12 +629,3 @@ _REJECTS: Mapping[int, RejectReason] = {
 
 def _no_node(*_: object) -> None:
     raise LocalProtocolError("open_session has to set the callbacks of the connection")
-
-
-def _nothing() -> None:
-    """What a task management function does to a task that is gone."""
-
-
-def _same_lun(one: bytes, other: bytes) -> bool:
-    number = lun_number(one)
-    return one == other if number is None else number == lun_number(other)
