@@ -1,4 +1,4 @@
-"""Random settings and faults of four classes, simulated: what was measured, beside what the planner says of it."""
+"""Random settings and faults of five classes, simulated: what was measured, beside what the planner says of it."""
 
 import random
 from dataclasses import dataclass
@@ -16,7 +16,8 @@ FAULTS: dict[Failure, tuple[tuple[str, str], ...]] = {
     "blackhole": (("blackhole", ""), ("drop", ""), ("blackhole", 'direction = "to_target"'),
                   ("blackhole", 'direction = "to_initiator"'), ("link_down", 'side = "target"'), ("hold", ""),
                   ("link_down", 'side = "initiator"'), ("half_open", 'side = "target"')),
-    "reset": (("refuse", ""), ("half_open", 'side = "initiator"'), ("reject", ""), ("reset", "")),
+    "reset": (("refuse", ""), ("half_open", 'side = "initiator"'), ("reset", "")),
+    "reject": (("reject", ""), ("reject", 'direction = "to_target"')),
     "hang": (("hang", 'management = "hangs"'), ("hang", 'management = "answers"')),
     "outage": (("blackhole", ""), ("refuse", ""), ("hold", ""), ("link_down", 'side = "initiator"')),
 }

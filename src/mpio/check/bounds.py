@@ -15,7 +15,7 @@ from mpio.model.settings import Settings
 from mpio.planner.budget import Budget, Term
 from mpio.planner.stall import REISSUE_NS, Failure, reinstate_bound, stall_bound
 
-_ENDS_AT_ONCE = ("reset", "refuse", "reject", "half_open", "target KILL")  # a kernel says that it is over
+_ENDS_AT_ONCE = ("reset", "refuse", "half_open", "target KILL")  # a kernel says that it is over
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +124,8 @@ def _failure(trace: FaultTrace) -> Failure:
     unheard = {"half_open": "side=target", "reject": "direction=to_initiator"}.get(kind)
     if unheard in params:
         return "blackhole"
+    if kind == "reject":
+        return "reject"
     return "reset" if trace.fault.startswith(_ENDS_AT_ONCE) else "blackhole"
 
 

@@ -13,8 +13,9 @@ from mpio.model.settings import Settings
 from mpio.planner.budget import Budget, Term, total
 from mpio.units import NS_PER_S, seconds
 
-Failure = Literal["blackhole", "reset", "hang", "outage"]
+Failure = Literal["blackhole", "reset", "reject", "hang", "outage"]
 """`blackhole`: nothing passes and nobody is told. `reset`: the connection ends at once (RST, FIN) and stays away.
+`reject`: whoever sends is answered by a reset, so that an end that waits for an answer learns nothing until it pings.
 `hang`: the target answers pings but not the command. `outage`: every path is lost, and all come back after a while."""
 
 REISSUE_NS = NS_PER_S // 10
@@ -70,6 +71,8 @@ def _detection(settings: Settings, failure: Failure) -> list[Term]:
     by_timeout = _by_command_timeout(settings)
     if failure == "hang":
         return by_timeout
+    if failure == "reject":
+        return [_next_words(settings)]
     by_ping = [
         Term("silence before the ping", 0, seconds(settings.noop_out_interval), "noop_out_interval"),
         Term("silence after the ping", seconds(settings.noop_out_timeout), seconds(settings.noop_out_timeout),
@@ -80,6 +83,13 @@ def _detection(settings: Settings, failure: Failure) -> list[Term]:
     if settings.timeout == 0:
         return by_ping
     return min(by_ping, by_timeout, key=lambda terms: sum(term.value_ns for term in terms))
+
+
+def _next_words(settings: Settings) -> Term:
+    """Until something is sent in any case: the next ping, or the ABORT TASK of a command that has timed out."""
+    sources = [name for name in ("noop_out_interval", "timeout") if getattr(settings, name)]
+    source = min(sources, key=lambda name: float(getattr(settings, name)), default="timeout")
+    return Term("until it sends again, and is reset", 0, seconds(getattr(settings, source)), source)
 
 
 def _by_command_timeout(settings: Settings) -> list[Term]:
@@ -161,4 +171,12 @@ def _patience_ns(settings: Settings) -> int | None:
 
 
 def _budget(failure: Failure, settings: Settings, terms: list[Term]) -> Budget:
-    return total(failure, terms, endless=failure != "outage" and settings.recovery_timeout < 0)
+    endless = settings.recovery_timeout < 0 or _unnoticed(settings, failure)
+    return total(failure, terms, endless=failure != "outage" and endless)
+
+
+def _unnoticed(settings: Settings, failure: Failure) -> bool:
+    """Whether no timer ever finds it."""
+    if failure == "reset" or settings.timeout:
+        return False
+    return failure == "hang" or settings.noop_out_timeout == 0

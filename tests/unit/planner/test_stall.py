@@ -9,7 +9,7 @@ from mpio.planner.budget import Budget
 from mpio.planner.stall import REISSUE_NS, Failure, reinstate_bound, stall_bound
 from mpio.units import NS_PER_S, seconds
 
-FAILURES: list[Failure] = ["blackhole", "reset", "hang", "outage"]
+FAILURES: list[Failure] = ["blackhole", "reset", "reject", "hang", "outage"]
 
 
 def s(value: float) -> int:
@@ -20,6 +20,8 @@ def s(value: float) -> int:
     (FAST, "blackhole", True, 0.5, 0.25 + 0.5 + 0.25 + 0.1),
     (FAST, "blackhole", False, 0.5, 0.25 + 0.5 + 0.1),
     (FAST, "reset", True, 0, 0.25 + 0.1),
+    (FAST, "reject", True, 0, 0.25 + 0.25 + 0.1),
+    (LINUX, "reject", False, 5, 5 + 5 + 0.1),
     (FAST, "hang", True, 5, 5 + 1 + 1 + 0.25 + 0.1),
     (LINUX, "blackhole", True, 5 + 5, 5 + 5 + 5 + 5 + 0.1),
     (LINUX, "reset", False, 5, 5 + 0.1),
@@ -71,6 +73,25 @@ def test_without_pings_the_command_timeout_has_to_do() -> None:
 def test_pings_slower_than_the_command_timeout_do_not_count() -> None:
     settings = FAST.replace(noop_out_interval=100, noop_out_timeout=100)
     assert stall_bound(settings, writes=False).worst_ns == s(5 + 1 + 1 + 0.1)
+
+
+def test_an_end_that_waits_for_an_answer_finds_out_with_its_next_words() -> None:
+    quick_commands = FAST.replace(noop_out_interval=100, noop_out_timeout=100)
+    assert stall_bound(quick_commands, "reject", writes=False).worst_ns == s(5 + 0.1)
+    no_pings = LINUX.replace(noop_out_interval=0, noop_out_timeout=0)
+    assert stall_bound(no_pings, "reject", writes=False).worst_ns == s(30 + 5 + 0.1)
+
+
+@pytest.mark.parametrize("failure", ["blackhole", "reject", "hang"])
+def test_what_no_timer_finds_has_no_bound(failure: Failure) -> None:
+    settings = FAST.replace(timeout=0, noop_out_interval=0, noop_out_timeout=0)
+    assert stall_bound(settings, failure).worst_ns is None
+    assert stall_bound(settings, "reset").worst_ns is not None
+
+
+def test_a_hang_that_answers_pings_has_no_bound_without_command_timeout() -> None:
+    assert stall_bound(FAST.replace(timeout=0), "hang").worst_ns is None
+    assert stall_bound(FAST.replace(timeout=0), "blackhole").worst_ns is not None
 
 
 def test_a_session_that_is_waited_for_for_ever_has_no_bound() -> None:
