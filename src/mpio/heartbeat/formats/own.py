@@ -5,9 +5,10 @@
     every sector          header                   slot
      0  8  magic           32  4  sector size       32  2  node            104  4  score
      8  2  version         36  2  slots             34  1  held            112 32  connected nodes, a bit each
-    10  2  kind            40  8  period            40  8  generation      144 64  name
-    12  4  CRC32C          48  8  deadline          48  8  sequence        208 16 x 16  poison
-    16 16  region          56  8  dead              56  8  period
+    10  2  kind            40  8  period            35  1  member          144 64  name
+    12  4  CRC32C          48  8  deadline          40  8  generation      208 16 x 16  poison
+    16 16  region          56  8  dead              48  8  sequence
+                                                    56  8  period
                                                     64  8  deadline
                                                     72  8  dead
 
@@ -38,7 +39,7 @@ POISON_MAX = 16
 
 _COMMON = Struct("<8sHHI16s")
 _HEADER = Struct("<IHxxQQQ")
-_SLOT = Struct("<HB5xQQQQQ24xI4x32s64s")
+_SLOT = Struct("<HBB4xQQQQQ24xI4x32s64s")
 _POISON = Struct("<H6xQ")
 _CHECKSUM_AT = 12
 _KIND_HEADER, _KIND_SLOT = 1, 2
@@ -89,6 +90,7 @@ class Slot:
         generation: random for each start, never 0; 0 says that the node has left.
         sequence: one more with each write.
         timing: what the writer goes by.
+        member: the writer may do I/O of its own and has a say in a network split; one that is still joining is none.
         held: the writer of this generation has fenced itself and does no more I/O: the answer to poison.
         score: how well clients are reached, more is better.
         connected: the nodes that it hears over the cluster network, ascending.
@@ -101,6 +103,7 @@ class Slot:
     generation: int
     sequence: int
     timing: Timing
+    member: bool = False
     held: bool = False
     score: int = 0
     connected: tuple[int, ...] = ()
@@ -145,8 +148,8 @@ def render_slot(slot: Slot, sector: int = 512) -> bytes:
     for node in slot.connected:
         connected |= 1 << node
     body = _SLOT.pack(
-        slot.node, slot.held, slot.generation, slot.sequence, slot.timing.period_ns, slot.timing.deadline_ns,
-        slot.timing.dead_ns, slot.score, connected.to_bytes(32, "little"), _encoded(slot.name),
+        slot.node, slot.held, slot.member, slot.generation, slot.sequence, slot.timing.period_ns,
+        slot.timing.deadline_ns, slot.timing.dead_ns, slot.score, connected.to_bytes(32, "little"), _encoded(slot.name),
     )
     poison = b"".join(_POISON.pack(item.node, item.generation) for item in slot.poison)
     return _sealed(_KIND_SLOT, slot.region, body + poison, sector)
@@ -157,18 +160,19 @@ def parse_slot(data: bytes) -> Slot | Broken:
     region = _unsealed(_KIND_SLOT, data)
     if isinstance(region, Broken):
         return region
-    node, held, generation, sequence, period, deadline, dead, score, connected, name = _SLOT.unpack_from(
+    node, held, member, generation, sequence, period, deadline, dead, score, connected, name = _SLOT.unpack_from(
         data, _COMMON.size)
     bits = int.from_bytes(connected, "little")
     entries = (_POISON.unpack_from(data, _POISON_AT + index * _POISON.size) for index in range(POISON_MAX))
     text, end, _ = name.partition(b"\0")
     slot = Slot(
-        region, node, generation, sequence, Timing(period, deadline, dead), held == 1, score,
+        region, node, generation, sequence, Timing(period, deadline, dead), member == 1, held == 1, score,
         tuple(node for node in range(NODES_MAX + 1) if bits >> node & 1), text.decode("utf-8", "surrogateescape"),
         tuple(Poison(node, generation) for node, generation in entries if generation),
     )
     try:
         check_range("held", held, 0, 1)
+        check_range("member", member, 0, 1)
         check_range("bytes of the name", len(text) if end else len(name), 0, NAME_MAX)
         _check_slot(slot)
     except ValueError as error:
