@@ -28,6 +28,7 @@ VERBS = {
     "bench": "Measure IOPS, throughput, latency and CPU per I/O of a map.",
     "discover": "List the targets and portals that a portal offers.",
     "drill": "Break paths on purpose under a verified workload, and give a verdict.",
+    "heartbeat": "On-disk heartbeats and fencing: be a node, watch, and measure what threshold storage can carry.",
     "plan": "Compute one consistent set of timers for the whole stack, or what given ones imply.",
     "report": "Render the report of a drill's run directory again.",
     "simulate": "Run the drill's engine in virtual time, over many seeds and settings: what would happen if.",

@@ -15,6 +15,7 @@ from typing import Protocol
 from mpio.errors import InputError, MpioError
 from mpio.io.disk import Disk
 from mpio.io.file_store import FileStore
+from mpio.model.task import Buffer
 from mpio.target.store import StoreError
 
 _BLKSSZGET = 0x1268  # the logical block size of a block device (linux/fs.h)
@@ -79,12 +80,12 @@ class FileBlocks:
     def read(self, offset: int, length: int, end: ReadEnd) -> None:
         """See Blocks."""
 
-        def done(result: bytes | StoreError) -> None:
+        def done(result: Buffer | StoreError) -> None:
             self._pending -= 1
             if isinstance(result, StoreError):
                 end(None, str(result))
             else:
-                end(result, "")
+                end(bytes(result), "")
 
         self._pending += 1
         try:
@@ -98,7 +99,7 @@ class FileBlocks:
     def write(self, offset: int, data: bytes, end: WriteEnd) -> None:
         """See Blocks. To stable storage: a heartbeat that a power failure takes back would be older than its lease."""
 
-        def done(result: bytes | StoreError) -> None:
+        def done(result: Buffer | StoreError) -> None:
             self._pending -= 1
             end(str(result) if isinstance(result, StoreError) else "")
 
