@@ -343,6 +343,13 @@ class Cable:
             near.out.is_cut = far.out.is_cut = True
         return [near for near, _ in live]
 
+    def lose_host(self) -> None:
+        """The host is gone without a word: what it has sent travels on, and nothing that comes for it is answered."""
+        live, self._live = self._live, []
+        for near, far in live:
+            near.out.abandoned = True
+            far.out.is_cut = True
+
     def reset_all(self) -> None:
         """Both ends of all connections are told that they are over; what is on the way is dropped."""
         live, self._live = self._live, []

@@ -1,0 +1,84 @@
+"""The verdict over a run: every fence had a cause that theory knows, and every fence that had to come came in time."""
+
+from mpio.check.breach import Breach, Breaches
+from mpio.check.fencing import Trouble, due_ns, is_explained, merged
+from mpio.events import Kind
+from mpio.heartbeat.machine import Cause
+from mpio.sim.cluster.plan import Fault
+from mpio.sim.cluster.theory import StorageTheory, network_times
+from mpio.sim.cluster.world import Fenced, World
+
+_NETWORK_TRACE_PERIODS = 10  # heartbeats until everybody has seen on disk whom the others hear
+
+
+def judge(world: World, faults: list[Fault], theory: StorageTheory) -> list[Breach]:
+    """All breaches, those found on the way as well."""
+    found = Breaches()
+    troubles = [theory.troubles(node) for node in range(world.plan.nodes)]
+    for fence in world.record.fenced:
+        why = _unexplained(world, fence, faults, troubles[fence.life[0]])
+        if why:
+            node, life = fence.life
+            found.add("unexplained", fence.t_ns, f"node {node} (life {life}) was fenced ({fence.cause}: "
+                                                 f"{fence.reason}) {why}")
+    for life, t_ns in world.record.bitten.items():
+        if not any(trouble.begin_ns <= t_ns <= trouble.end_ns for trouble in _pauses(faults, life[0])):
+            found.add("watchdog", t_ns, f"node {life[0]} (life {life[1]}) did not fence itself, its watchdog did")
+    for node in range(world.plan.nodes):
+        for deaf in theory.deaf_times(node):
+            _check_due(world, node, deaf, troubles, found)
+    return found.kept + world.breaches.kept + world.takeovers.breaches.kept
+
+
+def _pauses(faults: list[Fault], node: int) -> list[Trouble]:
+    return [Trouble(fault.at_ns, fault.ends_ns) for fault in faults
+            if fault.kind == "node_pause" and fault.node == node]
+
+
+def _unexplained(world: World, fence: Fenced, faults: list[Fault], troubles: list[Trouble]) -> str:
+    """Why a fence is not what theory predicts; empty if it is."""
+    terms = world.rules.terms
+    if fence.cause is Cause.STORAGE:
+        if is_explained(fence.t_ns, troubles, terms):
+            return ""
+        return "though its storage answered for long enough"
+    if fence.cause is Cause.QUORUM:
+        trace_ns = world.plan.network.idle_ns + world.rules.split_ns + world.rules.dead_ns + (
+            _NETWORK_TRACE_PERIODS * terms.period_ns)
+        times = network_times(world.plan, faults, trace_ns)
+        if any(time.begin_ns <= fence.t_ns <= time.end_ns for time in times):
+            return ""
+        return "though the nodes heard each other"
+    if fence.cause is Cause.POISON:
+        sent = [told.t_ns for told in world.record.told
+                if told.kind == Kind.POISON_SENT and told.fields.get("node") == fence.life[0]]
+        return "" if any(t_ns <= fence.t_ns for t_ns in sent) else "though nobody has sent it poison"
+    return "though no other node has its number"
+
+
+def _check_due(
+    world: World, node: int, deaf: Trouble, troubles: list[list[Trouble]], found: Breaches,
+) -> None:
+    """A node whose storage is gone for long enough has to be fenced by then, unless nobody's storage works."""
+    begin_ns = deaf.begin_ns
+    due = due_ns(begin_ns, world.rules.terms)
+    if deaf.end_ns <= due:
+        return
+    life = next((life for life, served_ns in world.record.served.items()
+                 if life[0] == node and served_ns < begin_ns and world.record.gone.get(life, (due, ""))[0] > begin_ns),
+                None)
+    if life is None or all(_touches(merged(others), begin_ns, due) for others in _others(troubles, node)):
+        return
+    world.record.counts["fence that had to come"] += 1
+    gone = world.record.gone.get(life)
+    if gone is None or gone[0] > due:
+        found.add("overdue", due, f"node {node} (life {life[1]}) has had no storage since {begin_ns / 1e9:.3f} s, "
+                                  f"and {'still runs' if gone is None else f'ran until {gone[0] / 1e9:.3f} s'}")
+
+
+def _others(troubles: list[list[Trouble]], node: int) -> list[list[Trouble]]:
+    return [found for number, found in enumerate(troubles) if number != node]
+
+
+def _touches(troubles: list[Trouble], begin_ns: int, end_ns: int) -> bool:
+    return any(trouble.begin_ns < end_ns and trouble.end_ns > begin_ns for trouble in troubles)

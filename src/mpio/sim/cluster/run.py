@@ -1,0 +1,155 @@
+"""One run of a plan: faults come and go (safety), then all is healed and must be well in time (liveness), then judged.
+
+    result = run_plan(draw_plan(7))
+    result.violations      # what must never happen, and did
+"""
+
+import hashlib
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mpio.errors import MpioError
+from mpio.heartbeat.machine import PeerState
+from mpio.sim.cluster.judgement import judge
+from mpio.sim.cluster.plan import ClusterPlan
+from mpio.sim.cluster.theory import StorageTheory, expanded
+from mpio.sim.cluster.world import World
+
+BOOT_SPREAD_NS = 300_000_000
+JOIN_PERIODS = 20  # to join: some heartbeats until others have seen them, the slot watched before
+_POLL_NS = 50_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """Something that must never happen.
+
+    `kind`: a rule of check.fencing, or one of lease, watchdog, unexplained, overdue, liveness, crash, runaway.
+    """
+
+    kind: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What came of a run.
+
+    Attributes:
+        violations: empty if all is well. counts: fences, ends of lives and events by name.
+        margins: of fences that had to come, how much of their time was left, permille; the least.
+        sim_ns, steps: how long it was. digest: of everything that happened.
+    """
+
+    seed: int
+    violations: tuple[Violation, ...]
+    counts: dict[str, int]
+    sim_ns: int
+    steps: int
+    recovered_ns: int | None
+    bound_ns: int
+    digest: str
+
+
+class Run:
+    """The world of one plan, and its course."""
+
+    def __init__(self, plan: ClusterPlan) -> None:
+        self.plan = plan
+        self.world = World(plan)
+        self.faults = expanded(plan.faults, len(plan.tpgts))
+        self.theory = StorageTheory(plan, self.faults)
+        self.violations: list[Violation] = []
+        self.recovered_ns: int | None = None
+        world, schedule = self.world, self.world.schedule
+        rules, settings = world.rules, plan.settings_of(0)
+        del settings
+        self.bound_ns = (self.theory.outage_ns + rules.terms.longest(rules.dead_ns + rules.terms.deadline_ns) +
+                         2 * plan.reboot_ns + (JOIN_PERIODS + 4) * rules.terms.period_ns + rules.split_ns +
+                         2 * rules.terms.fence_ns + 2 * plan.network.idle_ns)
+        for number, node in enumerate(world.nodes):
+            schedule.at(BOOT_SPREAD_NS * number // plan.nodes, node.boot)
+        for fault in self.faults:
+            schedule.at(fault.at_ns, world.inject, fault, 1)
+            if fault.for_ns or fault.kind == "forget":
+                schedule.at(fault.ends_ns, world.inject, fault, -1)
+
+    def play(self) -> None:
+        """All of it."""
+        schedule = self.world.schedule
+        schedule.run(self.plan.heal_ns, _never)
+        deadline_ns = schedule.now + self.bound_ns
+        written = [node.work.done if node.life else 0 for node in self.world.nodes]
+        while schedule.now < deadline_ns:
+            schedule.run(schedule.now + _POLL_NS, _never)
+            if self._is_well(written):
+                self.recovered_ns = schedule.now - self.plan.heal_ns
+                break
+        else:
+            self._say_what_is_wrong(written)
+        self.violations += [Violation(breach.rule, f"{breach.detail} at {breach.t_ns / 1e9:.3f} s")
+                            for breach in judge(self.world, self.faults, self.theory)]
+
+    def _is_well(self, written: list[int]) -> bool:
+        """Every node is a member and sees every other live; every unit is written."""
+        return not any(self._complaints(written))
+
+    def _complaints(self, written: list[int]) -> list[str]:
+        found = []
+        world = self.world
+        for node in world.nodes:
+            if not node.is_serving:
+                state = node.machine.status(node.process.clock()).state if node.machine is not None else "no storage"
+                found.append(f"node {node.number} is {state if node.is_up else 'off'}")
+                continue
+            assert node.machine is not None
+            found += [f"node {node.number} sees node {peer.node} as {peer.state}"
+                      for peer in node.machine.status(node.process.clock()).peers if peer.state is not PeerState.LIVE]
+        for unit in range(world.register.units):
+            owner = world.takeovers.owner(unit)
+            if owner is None or not world.nodes[owner[0]].is_up or world.nodes[owner[0]].life != owner[1]:
+                found.append(f"unit {unit} belongs to {owner}")
+        return found
+
+    def _say_what_is_wrong(self, written: list[int]) -> None:
+        limit = f"{self.bound_ns / 1e9:.3f} s after the last fault"
+        self.violations += [Violation("liveness", f"{text} {limit}") for text in self._complaints(written)]
+
+
+def _never() -> bool:
+    return False
+
+
+def run_plan(plan: ClusterPlan, look: Callable[[Run], None] | None = None) -> RunResult:
+    """Carry a plan out. Whatever goes wrong in it is a violation, not an exception. `look` gets the world at the end."""
+    run = Run(plan)
+    try:
+        run.play()
+    except MpioError as error:
+        run.violations.append(Violation("runaway" if error.code == "runaway" else "crash", _where(error)))
+    except Exception as error:  # noqa: BLE001 - any exception out of an engine is what the swarm looks for
+        run.violations.append(Violation("crash", _where(error)))
+    if look is not None:
+        look(run)
+    world = run.world
+    digest = hashlib.sha256()
+    for told in world.record.told:
+        digest.update(repr((told.t_ns, told.node, told.kind, sorted(told.fields.items()))).encode())
+    digest.update(repr((sorted(world.record.counts.items()), world.takeovers.landed_count,
+                        [str(violation) for violation in run.violations])).encode())
+    return RunResult(
+        seed=plan.seed, violations=tuple(run.violations), counts=dict(world.record.counts),
+        sim_ns=world.schedule.now, steps=world.schedule.steps, recovered_ns=run.recovered_ns, bound_ns=run.bound_ns,
+        digest=digest.hexdigest()[:16])
+
+
+def _where(error: Exception) -> str:
+    """The error, and where it came from."""
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    places = " < ".join(
+        f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in reversed(frames))
+    return f"{type(error).__name__}: {error} ({places})"
