@@ -23,6 +23,7 @@ class IoRecord:
     """One I/O. `offset` and `length` in bytes; `end_ns` None for one that had not ended with the run.
 
     `seen`: for reads, runs of (sequence, blocks). `path`: for reads through one path, else None.
+    `node`: in runs of several, whose workload it is; `id` and `worker` count by node.
     """
 
     id: int
@@ -37,6 +38,7 @@ class IoRecord:
     worker: int = 0
     seen: tuple[tuple[int, int], ...] | None = None
     path: str | None = None
+    node: int | None = None
 
     def to_json(self) -> str:
         """One JSON line without the line end."""
@@ -49,6 +51,8 @@ class IoRecord:
             record["seen"] = self.seen
         if self.path is not None:
             record["path"] = self.path
+        if self.node is not None:
+            record["node"] = self.node
         return json.dumps(record, ensure_ascii=False)
 
     @classmethod

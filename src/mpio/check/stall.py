@@ -16,6 +16,7 @@ from itertools import pairwise
 from mpio.events import Event, Kind
 
 _PATH = re.compile(r"(?:^|/)path:(\d{1,6})(?:/|$)")
+_NODE = re.compile(r"node:(\d{1,6})(?:/|$)")
 DETECTING = frozenset((Kind.PING_TIMED_OUT, Kind.CONNECTION_LOST, Kind.TASK_TIMED_OUT, Kind.CONNECT_FAILED,
                        Kind.LOGIN_REJECTED))
 
@@ -24,6 +25,24 @@ def path_of(source: str) -> int | None:
     """The path number in a source such as `map:disk0/path:1`, or None."""
     match = _PATH.search(source)
     return int(match[1]) if match else None
+
+
+def node_of(source: str) -> int:
+    """The node number in a source such as `node:2/map:disk0/path:1`; 1 where there is none."""
+    match = _NODE.match(source)
+    return int(match[1]) if match else 1
+
+
+def node_source(node: int, source: str) -> str:
+    """A source of a node, where there are several."""
+    return f"node:{node}/{source}"
+
+
+def of_node(events: Iterable[Event], node: int) -> list[Event]:
+    """What happened on one node, its paths' faults among it."""
+    return [event for event in events if node == (
+        event.fields.get("node", 1) if event.kind in (Kind.FAULT_INJECTED, Kind.FAULT_HEALED)
+        else node_of(event.source))]
 
 
 class IoTimes:

@@ -8,20 +8,24 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from mpio.drill.fabric import Fault, check_fault
+from mpio.drill.layout import check_layout
 from mpio.drill.scenario import (
     EVENT_FAULTS,
+    NETWORK_FAULTS,
+    NODE_MOMENTS,
     RELEVANT,
     SECTIONS,
     About,
     Action,
     ClaimsSpec,
+    ClusterSpec,
     CutsSpec,
     PathsSpec,
     Scenario,
     Step,
     TargetSpec,
+    Wire,
     WorkloadSpec,
-    check_region,
 )
 from mpio.drill.values import nearest, shown
 from mpio.errors import InputError
@@ -108,6 +112,7 @@ def parse_scenario(text: str, file: str = "scenario") -> Scenario:
         claims=_section(ClaimsSpec, document, places),
         steps=tuple(_step(table, index, places) for index, table in enumerate(tables)),
         text=text,
+        cluster=_section(ClusterSpec, document, places),
     )
     _check_together(scenario, document, places)
     return scenario
@@ -215,8 +220,10 @@ def _check_together(scenario: Scenario, document: Mapping[str, Any], places: Pla
             if value != only:
                 raise places.error("target", 0, key, f"tgtd has only {only!r}, found {value!r}")
     if not scenario.paths.urls:
-        check_region(scenario, target.size, target.block_size,
+        check_layout(scenario, target.size, target.block_size,
                      lambda key, message: places.error("workload", 0, key, message))
+    if scenario.cluster.nodes > 1 and scenario.cuts.kind == "netns":
+        raise places.error("cuts", 0, "kind", "netns has wires for one node only: expected relay or none")
     stripe = workload.region // workload.workers
     if max(workload.block_sizes) > stripe:
         raise places.error("workload", 0, "block_sizes",
@@ -227,23 +234,30 @@ def _check_together(scenario: Scenario, document: Mapping[str, Any], places: Pla
 def _check_steps(scenario: Scenario, places: Places) -> None:
     """Whether each step can follow those before it."""
     running = True
-    faulty: set[int] = set()
+    faulty: set[Wire] = set()
+    nodes = scenario.cluster.nodes
     for index, step in enumerate(scenario.steps):
-        paths = scenario.step_paths(step)
+        if max(scenario.step_nodes(step)) > nodes:
+            raise places.error("step", index, "node",
+                               f"expected nodes up to {nodes}, found {max(scenario.step_nodes(step))}")
+        _check_cluster_step(scenario, index, places)
         if step.action in ("inject", "flap", "heal"):
+            paths = scenario.step_paths(step)
             if max(paths) > scenario.path_count:
                 raise places.error("step", index, "path",
                                    f"expected paths up to {scenario.path_count}, found {max(paths)}")
             if scenario.cuts.kind == "none":
                 raise places.error("step", index, "action",
                                    f"{step.action} needs [cuts] of kind relay or netns, found none")
-        if step.action in ("inject", "flap") and faulty.intersection(paths):
-            raise places.error("step", index, "path", f"path {min(faulty.intersection(paths))} has a fault already: "
+        wires = scenario.step_wires(step)
+        twice = sorted(faulty.intersection(wires))
+        if step.action in ("inject", "flap") and twice:
+            raise places.error("step", index, "path", f"{twice[0].words(nodes)} has a fault already: "
                                "expected a heal step before")
         if step.action == "inject" and step.fault not in EVENT_FAULTS:
-            faulty.update(paths)
+            faulty.update(wires)
         elif step.action == "heal":
-            faulty.difference_update(paths)
+            faulty.difference_update(wires)
         elif step.action == "target":
             running = _check_target_step(scenario, index, places, running=running)
         elif step.action == "order":
@@ -251,6 +265,29 @@ def _check_steps(scenario: Scenario, places: Places) -> None:
                 raise places.error("step", index, "action", "order is for the built-in target only")
             if not running or not step.order:
                 raise places.error("step", index, "order", "expected an order, for a target that runs")
+
+
+def _check_cluster_step(scenario: Scenario, index: int, places: Places) -> None:
+    """What a step about nodes and their networks needs."""
+    step, cluster = scenario.steps[index], scenario.cluster
+    if not scenario.has_heartbeats and (step.action == "poison" or step.network != "storage"
+                                        or step.after in NODE_MOMENTS):
+        key = "action" if step.action == "poison" else "network" if step.network != "storage" else "after"
+        raise places.error("step", index, key, "is about heartbeats: expected [cluster] with 2 nodes or more")
+    if step.action == "crash" and cluster.nodes == 1:
+        raise places.error("step", index, "action", "crash needs [cluster] with 2 nodes or more")
+    if step.network == "storage":
+        return
+    if step.path != "all":
+        raise places.error("step", index, "path", f"has no meaning for the {step.network} network")
+    shares = cluster.cluster_network if step.network == "cluster" else cluster.client_network
+    if shares != "separate":
+        where = "path 1" if shares == "storage" else "the cluster network"
+        raise places.error("step", index, "network", f"the {step.network} network shares the wires of {where} here: "
+                           "expected the fault there")
+    if step.action in ("inject", "flap") and step.fault not in NETWORK_FAULTS:
+        raise places.error("step", index, "fault", f"expected one of {', '.join(NETWORK_FAULTS)} for the "
+                           f"{step.network} network, found {step.fault!r}")
 
 
 def _check_target_step(scenario: Scenario, index: int, places: Places, *, running: bool) -> bool:

@@ -14,6 +14,7 @@ from mpio.units import NS_PER_S
 _DEFAULTS = {name: cls() for name, cls in SECTIONS.items()}
 _DURATIONS = {
     "scenario": {"duration", "settle"}, "claims": {"max_stall", "max_reinstate"},
+    "cluster": {"period", "deadline", "dead_after", "watchdog", "msgwait"},
     "step": {"at", "delay", "timeout", "duration", "down", "up"},
 }
 
@@ -35,7 +36,8 @@ def render(scenario: Scenario) -> str:
                           scenario.paths if scenario.paths.urls else scenario.target))
     parts.append(_settings(scenario))
     parts += [_section(name, part) for name, part in (
-        ("cuts", scenario.cuts), ("workload", scenario.workload), ("claims", scenario.claims))]
+        ("cuts", scenario.cuts), ("workload", scenario.workload), ("cluster", scenario.cluster),
+        ("claims", scenario.claims))]
     parts += [_step(step) for step in scenario.steps]
     return "\n".join(part for part in parts if part)
 

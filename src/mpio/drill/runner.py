@@ -18,20 +18,17 @@ from typing import Any
 
 from mpio import __version__
 from mpio.check.blocks import Finding
-from mpio.check.bounds import Bounds, measure
-from mpio.check.claims import Facts, judge_all
-from mpio.check.stall import FaultStall, FaultTrace, fault_traces
+from mpio.check.stall import FaultStall
 from mpio.check.verdict import Claim, Result, overall
 from mpio.drill.fabric import Fabric, Fault, require_supported
+from mpio.drill.judging import Course, Judged, claims_of_all, judged, latency_metrics, rates, summed_counts
+from mpio.drill.node import Node
 from mpio.drill.render import as_run
 from mpio.drill.request import DrillRequest, effective_scenario, parse_urls, repro
-from mpio.drill.sampler import Sampler
-from mpio.drill.scenario import check_region
 from mpio.drill.steps import SOURCE, Steps
 from mpio.drill.target_process import LUN, TARGET_NAME
-from mpio.drill.watch import Watch
-from mpio.drill.workload import Workload
-from mpio.drill.world import DrillDisk, DrillTarget, World
+from mpio.drill.watch import Place, Watch
+from mpio.drill.world import DrillTarget, World
 from mpio.errors import InputError, MpioError
 from mpio.events import Event, Journal, Kind, Value
 from mpio.model.address import Portal, TargetAddress
@@ -41,6 +38,7 @@ __all__ = ["DrillRequest", "DrillResult", "run_drill"]
 
 PATIENCE_NS = 30 * NS_PER_S  # past the bounds: for all paths to come back after the last heal, and for I/O to end
 _FINDINGS_SHOWN_MAX = 1_000
+_IN_SERVICE = ("up", "ghost", "delayed")  # a `PathState`; in standby, and held back on purpose, is as it should be
 _SECRETS = ("password", "password_in", "discovery_password")
 
 
@@ -85,11 +83,8 @@ class _Drill:
         self._directory = world.run_directory(request.out)
         self._target: DrillTarget | None = None
         self._steps: Steps | None = None
-        self._disk: DrillDisk | None = None
-        self._workload: Workload | None = None
-        self._sampler: Sampler | None = None
+        self._nodes: list[Node] = []
         self._watch = Watch(self._journal, self._clock)
-        self._verified: dict[int, int | str] = {}
         self._incomplete = "it never began"
         self._work_ns = (0, 0)
         self._recovered_ns: int | None = None
@@ -133,31 +128,37 @@ class _Drill:
 
     async def _act(self) -> None:
         """All that needs the disk."""
-        workload, steps = self._workload, self._steps
-        assert workload is not None
+        nodes, steps = self._nodes, self._steps
+        workloads = [node.workload for node in nodes if node.workload is not None]
         assert steps is not None
         if not self._read_only:
             self._phase("fill")
-            await workload.fill()
+            await asyncio.gather(*(workload.fill() for workload in workloads))
         self._phase("faults")
-        workload.mark_start()
+        for workload in workloads:
+            workload.mark_start()
         start_ns = self._clock()
-        work = asyncio.create_task(workload.run(), name="workload")
+        work = asyncio.create_task(_all_work(nodes), name="workload")
         try:
             await _both(steps.run(start_ns), work)
             self._phase("recovery")
             await self._recover(steps)
             await _both(asyncio.sleep(self._scenario.about.settle / NS_PER_S), work)
-            workload.stop()
+            for workload in workloads:
+                workload.stop()
             await asyncio.wait({work}, timeout=self._patience_ns / NS_PER_S)
         finally:
             self._work_ns = (start_ns, self._clock())
             if not work.done():
                 work.cancel()
             await asyncio.gather(work, return_exceptions=True)
-            workload.give_up_open()
         self._phase("verification")
-        await self._verify(workload)
+        for node in nodes:
+            await node.verify(self._reader_for(node))
+
+    def _reader_for(self, node: Node) -> Node:
+        """By whose paths the node's blocks are read at the end: its own, or those of a node that is still there."""
+        return node if node.is_running else next((other for other in self._nodes if other.is_running), node)
 
     # --- building
 
@@ -178,32 +179,39 @@ class _Drill:
             if not addresses:
                 await self._start_target(stack, self._world.target(scenario.target, directory))
             portals = [address.portal for address in addresses] or self._running_target().portals
-            wires = self._world.fabric(scenario.cuts.kind, portals)
-            self._check_supported(wires)
-            fabric = await stack.enter_async_context(wires)
-        addresses = [dataclasses.replace(address, portal=portal) for address, portal in zip(
-            addresses or [TargetAddress(Portal("", 0), TARGET_NAME, LUN)] * scenario.path_count,
-            fabric.portals, strict=True)]
-        disk = self._world.disk(addresses, scenario.settings, self._journal, self._rng("disk"))
+            cuttable = self._world.fabric(scenario.cuts.kind, [*portals] * scenario.cluster.nodes)
+            self._check_supported(cuttable)
+            fabric = await stack.enter_async_context(cuttable)
+        paths = scenario.path_count
+        addresses = addresses or [TargetAddress(Portal("", 0), TARGET_NAME, LUN)] * paths
+        for number in range(1, scenario.cluster.nodes + 1):
+            node = self._new_node(number)
+            self._nodes.append(node)
+            stack.push_async_callback(node.close)
+            wires = fabric.portals[(number - 1) * paths:number * paths]
+            await self._open(node, [dataclasses.replace(address, portal=portal)
+                                    for address, portal in zip(addresses, wires, strict=True)])
+        self._steps = Steps(scenario, fabric, self._target, None, self._watch, self._journal, self._clock,
+                            self._world.before_fault)
+        stack.push_async_callback(self._steps.heal_all)  # before the disks are closed, so that they can log out
+
+    def _new_node(self, number: int) -> Node:
+        return Node(number, self._scenario, self._world, self._journal, self._rng, self._directory.history,
+                    read_only=self._read_only)
+
+    async def _open(self, node: Node, addresses: Sequence[TargetAddress]) -> None:
         try:
-            self._disk = await stack.enter_async_context(disk)
+            await node.open(addresses, self._sample if node.number == 1 else lambda: None)
         except MpioError as error:
             # Portals are known to people as they gave them, not as the wires present them
-            for wire, address in zip(fabric.portals, self._addresses, strict=False):
-                error.args = (str(error).replace(str(wire), str(address.portal)),)
+            for wire, address in zip(addresses, self._addresses, strict=False):
+                error.args = (str(error).replace(str(wire.portal), str(address.portal)),)
             raise
-        self._steps = Steps(scenario, fabric, self._target, self._watch, self._journal, self._clock,
-                            self._world.before_fault)
-        stack.push_async_callback(self._steps.heal_all)  # before the disk is closed, so that it can log out
-        self._sampler = Sampler(self._disk, self._sample, self._world.sample_interval_ns)
-        stack.push_async_callback(self._sampler.stop)
-        self._sampler.start()
-        self._workload = self._make_workload(self._disk)
 
     def _sample(self) -> None:
-        if self._request.sample is not None and self._workload is not None:
-            times = self._workload.times
-            self._request.sample(self._clock(), len(times), times.worst_ns)
+        if self._request.sample is not None:
+            times = [node.workload.times for node in self._nodes if node.workload is not None]
+            self._request.sample(self._clock(), sum(map(len, times)), max((each.worst_ns for each in times), default=0))
 
     async def _start_target(self, stack: AsyncExitStack, target: DrillTarget) -> None:
         self._target = target
@@ -216,19 +224,8 @@ class _Drill:
 
     def _check_supported(self, fabric: Fabric) -> None:
         for step in self._scenario.steps:
-            if step.action in ("inject", "flap"):
+            if step.action in ("inject", "flap") and step.network == "storage":
                 require_supported(Fault(step.fault, step.params), fabric.supported, self._scenario.cuts.kind)
-
-    def _make_workload(self, disk: DrillDisk) -> Workload:
-        scenario, spec = self._scenario, self._scenario.workload
-        if self._read_only:
-            region = min(spec.region, disk.size_bytes - spec.offset) // disk.block_size * disk.block_size
-            spec = dataclasses.replace(spec, region=region)
-            scenario = dataclasses.replace(scenario, workload=spec)
-        check_region(scenario, disk.size_bytes, disk.block_size,
-                     lambda key, message: InputError(f"[workload] {key}", message))
-        return Workload(disk, spec, self._rng("workload"), self._directory.history, read_only=self._read_only,
-                        rate=self._world.rate(spec))
 
     def _rng(self, purpose: str) -> random.Random:
         """An independent stream for each purpose, so that more chance in one does not change the other."""
@@ -242,82 +239,54 @@ class _Drill:
         await self._watch.until_true(self._paths_down, self._patience_ns)
         self._recovered_ns = self._clock()
 
-    def _paths_down(self) -> list[int]:
-        assert self._disk is not None
-        return [path.path_id for path in self._disk.status().paths if not path.connected]
-
-    async def _verify(self, workload: Workload) -> None:
-        for path in range(1, self._scenario.path_count + 1):
-            try:
-                self._verified[path] = await workload.verify(path)
-            except MpioError as error:
-                self._verified[path] = str(error)
+    def _paths_down(self) -> list[Place]:
+        return [place for node in self._nodes for place in node.paths_down()]
 
     # --- judging and writing down
 
     def _finish(self) -> DrillResult:
         end_ns = self._clock()
+        if self._journal.dropped and not self._incomplete:
+            self._incomplete = f"the journal could not hold all events; the first {self._journal.dropped} are gone"
         try:
-            facts = self._facts(end_ns)
+            nodes = self._judge(end_ns)
         except Exception as crash:  # noqa: BLE001 - a checker that fails must not pass, nor take the run's record along
             self._incomplete = f"a check itself failed: {type(crash).__name__}: {crash}"
-            self._workload = None
-            facts = self._facts(end_ns, traces=[])
-        claims = judge_all(facts)
+            for node in self._nodes:
+                node.workload = None
+            nodes = self._judge(end_ns, traces=False)
+        claims = claims_of_all(nodes)
         verdict = overall(claims)
         self._record(Kind.RUN_ENDED, verdict=str(verdict))
-        metrics = self._metrics(facts)
-        counts: dict[str, int] = dict(facts.counts)
+        metrics = self._metrics(nodes)
+        counts = summed_counts(nodes)
+        findings = [finding for item in nodes for finding in item.facts.findings]
+        stalls = sorted((stall for item in nodes for stall in item.stalls), key=lambda stall: stall.trace.start_ns)
         self._directory.write_json("verdict.json", {
             "version": 1, "verdict": str(verdict), "claims": [claim.as_json() for claim in claims],
-            "stalls": [stall.as_json() for stall in facts.stalls], "counts": counts,
-            "blocks": [_finding_json(finding) for finding in facts.findings[:_FINDINGS_SHOWN_MAX]],
-            "blocks_left_out": max(0, len(facts.findings) - _FINDINGS_SHOWN_MAX),
+            "stalls": [self._stall_json(item.node, stall) for stall, item in sorted(
+                ((stall, item) for item in nodes for stall in item.stalls), key=lambda pair: pair[0].trace.start_ns)],
+            "counts": counts,
+            "blocks": [_finding_json(finding) for finding in findings[:_FINDINGS_SHOWN_MAX]],
+            "blocks_left_out": max(0, len(findings) - _FINDINGS_SHOWN_MAX),
         })
         self._directory.write_json("metrics.json", metrics)
         self._directory.close()
-        return DrillResult(verdict, tuple(claims), tuple(facts.stalls), tuple(facts.findings), counts,
-                           self._directory.path, self._seed, metrics)
+        return DrillResult(verdict, tuple(claims), tuple(stalls), tuple(findings), counts, self._directory.path,
+                           self._seed, metrics)
 
-    def _facts(self, end_ns: int, traces: list[FaultTrace] | None = None) -> Facts:
-        workload, claims = self._workload, self._scenario.claims
-        events = list(self._journal)
-        if self._journal.dropped and not self._incomplete:
-            self._incomplete = f"the journal could not hold all events; the first {self._journal.dropped} are gone"
-        if traces is None:
-            traces = fault_traces(events, end_ns, self._bounds(()).single.worst_ns or 0)
-        bounds = self._bounds(traces)
-        stalls = [] if workload is None else measure(traces, workload.times, bounds)
-        counts = {} if workload is None else dict(workload.counts)
-        return Facts(
-            events=events,
-            stalls=stalls,
-            findings=[] if workload is None else workload.findings(),
-            faulty_blocks=0 if workload is None else workload.faulty_blocks,
-            blocks_checked=0 if workload is None else workload.blocks_checked,
-            unread_blocks=0 if workload is None else workload.unread_blocks,
-            verified=self._verified,
-            region_blocks=0 if workload is None else workload.blocks,
-            read_only=self._read_only,
-            counts=counts,
-            errors=[] if workload is None else workload.first_errors,
-            unfinished=sum(count for name, count in counts.items() if name.endswith(" unfinished")),
-            ended_after_heal=0 if workload is None or self._recovered_ns is None else workload.times.ended_between(
-                self._recovered_ns, end_ns),
-            max_stall=claims.max_stall,
-            max_reinstate=claims.max_reinstate,
-            reinstate_bound_ns=bounds.reinstate.worst_ns,
-            errors_allowed=claims.errors == "allowed",
-            false_failovers_allowed=claims.false_failovers == "allowed",
-            complete=not self._incomplete,
-            incomplete=self._incomplete,
-        )
+    def _judge(self, end_ns: int, *, traces: bool = True) -> list[Judged]:
+        course = Course(list(self._journal), end_ns, self._recovered_ns, self._incomplete)
+        return [judged(node, self._scenario, course, read_only=self._read_only, traces=traces)
+                for node in self._nodes or [self._new_node(1)]]
 
-    def _metrics(self, facts: Facts) -> dict[str, Any]:
-        workload, (start_ns, stop_ns) = self._workload, self._work_ns
-        bound = self._bounds(()).single
-        latencies = [] if workload is None else workload.times.latencies_ns()
-        seconds = (stop_ns - start_ns) / NS_PER_S
+    def _stall_json(self, node: Node, stall: FaultStall) -> dict[str, object]:
+        return stall.as_json() | ({"node": node.number} if len(self._nodes) > 1 else {})
+
+    def _metrics(self, nodes: Sequence[Judged]) -> dict[str, Any]:
+        start_ns, stop_ns = self._work_ns
+        bound = nodes[0].node.bounds(()).single
+        samplers = [(item.node, item.node.sampler) for item in nodes if item.node.sampler is not None]
         settings = {name: list(value) if isinstance(value, tuple) else value
                     for name, value in dataclasses.asdict(self._scenario.settings).items() if name not in _SECRETS}
         return {
@@ -325,31 +294,23 @@ class _Drill:
             "profile": self._scenario.profile,
             "settings": settings,
             "bound": None if bound.worst_ns is None else bound.as_json(),
-            "latency_ns": {} if not latencies else {
-                "median": latencies[len(latencies) // 2], "p99": latencies[len(latencies) * 99 // 100],
-                "worst": latencies[-1]},
-            "iops": len(latencies) / seconds if seconds > 0 else None,
-            "bytes_per_s": workload.bytes_done / seconds if workload is not None and seconds > 0 else None,
-            "seconds": seconds,
-            "blocks_checked": facts.blocks_checked,
-            "verified_bytes": 0 if workload is None or set(facts.verified.values()) != {facts.region_blocks} else (
-                facts.region_blocks * workload.disk.block_size),
+            "latency_ns": latency_metrics(self._nodes),
+            **rates(self._nodes, stop_ns - start_ns),
+            "seconds": (stop_ns - start_ns) / NS_PER_S,
+            "blocks_checked": sum(item.facts.blocks_checked for item in nodes),
+            "verified_bytes": sum(map(_verified_bytes, nodes)),
             "history_lines": self._directory.history_lines,
             "history_left_out": self._directory.history_left_out,
-            "fences": {} if self._sampler is None else self._sampler.fences(),
-            "paths": [] if self._sampler is None else self._sampler.as_json(),
+            "fences": _summed([sampler.fences() for _, sampler in samplers]),
+            "paths": [path | ({"node": node.number} if len(self._nodes) > 1 else {})
+                      for node, sampler in samplers for path in sampler.as_json()],
         }
-
-    def _bounds(self, traces: Sequence[FaultTrace]) -> Bounds:
-        paths = range(1, self._scenario.path_count + 1)
-        unfenced = [] if self._sampler is None else self._sampler.unfenced()
-        return Bounds(self._scenario.settings, traces, paths, writes=not self._read_only, unfenced=unfenced)
 
     # --- small things
 
     @property
     def _patience_ns(self) -> int:
-        bounds = self._bounds(())
+        bounds = self._nodes[0].bounds(())
         return PATIENCE_NS + (bounds.reinstate.worst_ns or 0) + (bounds.single.worst_ns or 0)
 
     def _phase(self, phase: str) -> None:
@@ -358,6 +319,25 @@ class _Drill:
 
     def _record(self, kind: Kind, **fields: Value) -> None:
         self._journal.record(self._clock(), SOURCE, kind, **fields)
+
+
+async def _all_work(nodes: Sequence[Node]) -> None:
+    """The workloads of all nodes; that of one that is halted just ends."""
+    async with asyncio.TaskGroup() as group:
+        for node in nodes:
+            group.create_task(node.work(), name=f"node {node.number}")
+
+
+def _verified_bytes(item: Judged) -> int:
+    workload, facts = item.node.workload, item.facts
+    complete = workload is not None and set(facts.verified.values()) == {facts.region_blocks}
+    return 0 if workload is None or not complete else facts.region_blocks * workload.disk.block_size
+
+
+def _summed(counters: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    """Counters of the same names, added up."""
+    names = dict.fromkeys(name for each in counters for name in each)
+    return {name: sum(each.get(name, 0) for each in counters) for name in names}
 
 
 def _finding_json(finding: Finding) -> dict[str, object]:

@@ -9,16 +9,19 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mpio.drill import values
-from mpio.errors import InputError
 from mpio.model.settings import Settings
 from mpio.units import NS_PER_S
 
 REGION_MAX_BYTES = 1 << 30
 EVENT_FAULTS = frozenset({"reset"})  # over as soon as they have happened; there is nothing to heal
+NETWORK_FAULTS = ("blackhole", "delay")  # that the nodes' networks to each other and to clients can have
 
 Cuts = Literal["relay", "netns", "none"]
-Action = Literal["inject", "heal", "flap", "wait", "target", "order"]
-Moment = Literal["detected", "failed", "rerouted", "reconnected", "reinstated"]
+Action = Literal["inject", "heal", "flap", "wait", "target", "order", "crash", "poison"]
+Moment = Literal["detected", "failed", "rerouted", "reconnected", "reinstated", "fenced", "declared-dead"]
+NODE_MOMENTS: tuple[Moment, ...] = ("fenced", "declared-dead")  # of nodes; the others are of paths
+Link = Literal["storage", "cluster", "client"]
+Heartbeat = Literal["own", "o2cb", "sbd", "none"]
 TargetSignal = Literal["STOP", "CONT", "KILL", "restart"]
 Expectation = Literal["failover", "ride-through", "any"]
 
@@ -87,6 +90,40 @@ class CutsSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterSpec:
+    """`[cluster]`: several nodes on one LUN, each with its own map; heartbeats, and a service that one of them runs."""
+
+    nodes: int = field(default=1, metadata=how(
+        values.integer(1, values.NODES_MAX), "1 to 8", "nodes; each has all paths, over wires of its own"))
+    heartbeat: Heartbeat = field(default="own", metadata=how(
+        values.choice(Heartbeat), "own, o2cb, sbd or none",
+        "whose format and timing the heartbeats on the LUN have; a single node has none"))
+    period: int = field(default=NS_PER_S // 4, metadata=how(
+        values.duration(0.05, 60), "duration", "own: from one heartbeat to the next"))
+    deadline: int = field(default=4 * NS_PER_S, metadata=how(
+        values.duration(0.2, 3600), "duration",
+        "own: a node fences itself so long after it began to write its last good heartbeat"))
+    dead_after: int = field(default=6 * NS_PER_S, metadata=how(
+        values.duration(0.2, 3600), "duration", "own: others take a node for dead that has been silent so long"))
+    threshold: int = field(default=31, metadata=how(
+        values.integer(3, 10_000), "3 to 10000", "o2cb: O2CB_HEARTBEAT_THRESHOLD, in rounds of 2 s"))
+    watchdog: int = field(default=15 * NS_PER_S, metadata=how(
+        values.duration(2, 3600), "duration", "sbd: timeout_watchdog, in whole seconds"))
+    msgwait: int = field(default=30 * NS_PER_S, metadata=how(
+        values.duration(2, 7200), "duration", "sbd: timeout_msgwait, in whole seconds"))
+    cluster_network: Literal["separate", "storage"] = field(default="separate", metadata=how(
+        values.choice(Literal["separate", "storage"]), "separate or storage",
+        "whether the nodes talk to each other over wires of their own, or over that of each node's first path"))
+    client_network: Literal["separate", "cluster", "storage"] = field(default="separate", metadata=how(
+        values.choice(Literal["separate", "cluster", "storage"]), "separate, cluster or storage",
+        "whether clients reach the nodes over wires of their own, over those of the cluster network, or over that of "
+        "each node's first path"))
+    service: bool = field(default=True, metadata=how(
+        values.boolean, "true or false",
+        "whether a service runs on one node at a time: on the one that clients reach best, where the LUN is safe"))
+
+
+@dataclass(frozen=True, slots=True)
 class WorkloadSpec:
     """`[workload]`: the verified I/O that runs all the time."""
 
@@ -125,6 +162,9 @@ class ClaimsSpec:
         values.choice(Literal["none", "allowed"]), "none or allowed", "I/O errors that the application sees"))
     false_failovers: Literal["none", "allowed"] = field(default="none", metadata=how(
         values.choice(Literal["none", "allowed"]), "none or allowed", "losses of paths that no fault was on"))
+    min_margin: float = field(default=0.1, metadata=how(
+        values.number(0, 1), "0 to 1",
+        "share of its deadline that a node must always have had left, unless it had cause to fence itself"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,20 +172,26 @@ class Step:
     """`[[step]]`: one thing that is done during the workload. Steps run in the order of the file."""
 
     action: Action = field(default="inject", metadata=how(
-        values.choice(Action), "inject, heal, flap, wait, target or order", "what to do"))
+        values.choice(Action), "inject, heal, flap, wait, target, order, crash or poison", "what to do"))
     at: int | None = field(default=None, metadata=how(
         values.duration(), "duration", "not before this time since the workload began"))
     delay: int = field(default=0, metadata=how(
         values.duration(), "duration", "pause before the action"))
     after: Moment | None = field(default=None, metadata=how(
-        values.choice(Moment), "detected, failed, rerouted, reconnected or reinstated",
-        "wait until this has happened, since its latest fault, to every path of the step before that was about paths"))
+        values.choice(Moment), "detected, failed, rerouted, reconnected, reinstated, fenced or declared-dead",
+        "wait until this has happened, since its latest fault, to every path (the last two: to every node) of the step "
+        "before that was about some"))
     timeout: int = field(default=300 * NS_PER_S, metadata=how(
         values.duration(), "duration", "longest wait for `after`; then the drill goes on"))
     fault: str = field(default="blackhole", metadata=how(
         values.text, "fault kind", "inject, flap: which fault; `mpio drill --list` names them"))
     path: values.PathList | Literal["all"] = field(default="all", metadata=how(
         values.paths, "number, list or all", "inject, heal, flap: which paths"))
+    node: values.PathList | Literal["all"] = field(default="all", metadata=how(
+        values.nodes, "number, list or all", "inject, heal, flap: of which nodes; crash, poison: which nodes"))
+    network: Link = field(default="storage", metadata=how(
+        values.choice(Link), "storage, cluster or client",
+        "inject, heal, flap: the nodes' paths to the LUN, or their wires to each other, or to the clients"))
     params: Mapping[str, float | str] = field(default_factory=dict, metadata=how(
         values.params, "table", "of the fault"))
     expect: Expectation | None = field(default=None, metadata=how(
@@ -168,7 +214,13 @@ class Step:
     @property
     def label(self) -> str:
         """A few words for the journal."""
-        where = "all paths" if self.path == "all" else "path " + " and ".join(str(number) for number in self.path)
+        where = _numbered("path", self.path)
+        if self.network != "storage":
+            where = f"the {self.network} network"
+        if self.node != "all":
+            where += f" of {_numbered('node', self.node)}"
+        if self.action in ("crash", "poison"):
+            return f"{self.action} {_numbered('node', self.node)}"
         if self.action in ("inject", "flap"):
             return f"{self.action} {self.fault} on {where}"
         if self.action == "heal":
@@ -176,6 +228,25 @@ class Step:
         if self.action == "order":
             return " ".join(("order", *(str(self.order[key]) for key in ("do", "name", "id") if key in self.order)))
         return "wait" if self.action == "wait" else f"target {self.signal}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Wire:
+    """Something that can be cut: a path of a node to the LUN, or (path 0) its wire to the other nodes or to clients."""
+
+    link: Link
+    node: int
+    path: int = 0
+
+    def words(self, nodes: int) -> str:
+        """As people know it, in a drill of so many nodes."""
+        if self.link != "storage":
+            return f"{self.link} network of node {self.node}"
+        return f"path {self.path}" if nodes == 1 else f"node {self.node} path {self.path}"
+
+
+def _numbered(what: str, numbers: values.PathList | Literal["all"]) -> str:
+    return f"all {what}s" if numbers == "all" else f"{what} " + " and ".join(str(number) for number in numbers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +263,7 @@ class Scenario:
     claims: ClaimsSpec
     steps: tuple[Step, ...]
     text: str
+    cluster: ClusterSpec = field(default_factory=ClusterSpec)
 
     @property
     def path_count(self) -> int:
@@ -204,6 +276,36 @@ class Scenario:
             return tuple(range(1, self.path_count + 1))
         return step.path
 
+    def step_nodes(self, step: Step) -> values.PathList:
+        """The nodes that a step is about; a target step is about all."""
+        if step.node == "all" or step.action == "target":
+            return tuple(range(1, self.cluster.nodes + 1))
+        return step.node
+
+    def step_wires(self, step: Step) -> tuple[Wire, ...]:
+        """What an inject, heal or flap step is about; a target step hits all paths."""
+        if step.network != "storage":
+            return tuple(Wire(step.network, node) for node in self.step_nodes(step))
+        return tuple(Wire("storage", node, path) for node in self.step_nodes(step) for path in self.step_paths(step))
+
+    def riding(self, wire: Wire) -> tuple[Wire, ...]:
+        """The wires that are one with this one, because networks share it."""
+        cluster = self.cluster
+        on_storage = [link for link in ("cluster", "client") if getattr(cluster, f"{link}_network") == "storage"]
+        if cluster.client_network == "cluster":
+            if wire.link == "cluster":
+                return (Wire("client", wire.node),)
+            if on_storage:
+                on_storage.append("client")
+        if wire.link == "storage" and wire.path == 1 and self.has_heartbeats:
+            return tuple(Wire(link, wire.node) for link in on_storage)  # type: ignore[arg-type]
+        return ()
+
+    @property
+    def has_heartbeats(self) -> bool:
+        """Whether the nodes write heartbeats to the LUN."""
+        return self.cluster.nodes > 1 and self.cluster.heartbeat != "none"
+
     @property
     def needs_target(self) -> bool:
         """Whether some step acts on the target process."""
@@ -212,29 +314,16 @@ class Scenario:
 
 SECTIONS: Mapping[str, type] = {
     "scenario": About, "target": TargetSpec, "paths": PathsSpec, "cuts": CutsSpec, "workload": WorkloadSpec,
-    "claims": ClaimsSpec, "step": Step,
+    "cluster": ClusterSpec, "claims": ClaimsSpec, "step": Step,
 }
 _COMMON = frozenset({"action", "at", "delay", "after", "timeout"})
 RELEVANT: Mapping[str, frozenset[str]] = {  # keys of a step, by its action
-    "inject": _COMMON | {"fault", "path", "params", "expect"},
-    "heal": _COMMON | {"path"},
-    "flap": _COMMON | {"fault", "path", "params", "expect", "times", "down", "up"},
+    "inject": _COMMON | {"fault", "path", "node", "network", "params", "expect"},
+    "heal": _COMMON | {"path", "node", "network"},
+    "flap": _COMMON | {"fault", "path", "node", "network", "params", "expect", "times", "down", "up"},
     "wait": _COMMON | {"duration"},
     "target": _COMMON | {"signal", "expect"},
     "order": _COMMON | {"order"},
+    "crash": _COMMON | {"node"},
+    "poison": _COMMON | {"node"},
 }
-
-
-def check_region(scenario: Scenario, size_bytes: int, block_size: int,
-                 error: Callable[[str, str], InputError]) -> None:
-    """Whether the workload fits an LU. Raises what `error(key, message)` makes."""
-    workload = scenario.workload
-    if workload.offset % block_size or workload.region % block_size:
-        key = "offset" if workload.offset % block_size else "region"
-        raise error(key, f"expected whole blocks of {block_size} bytes")
-    if workload.offset + workload.region > size_bytes:
-        raise error("region", f"expected a region within the LU of {size_bytes} bytes, found one that ends at "
-                              f"{workload.offset + workload.region}")
-    for size in workload.block_sizes:
-        if size % block_size:
-            raise error("block_sizes", f"expected whole blocks of {block_size} bytes, found {size}")

@@ -13,6 +13,7 @@ from mpio.target.filters import build
 from mpio.units import NS_PER_S, parse_duration, parse_size
 
 PATHS_MAX = 16
+NODES_MAX = 8
 _SHOWN_MAX = 60
 
 T = TypeVar("T")
@@ -45,6 +46,13 @@ def integer(low: int, high: int) -> Callable[[object], int]:
             raise ValueError(f"expected a whole number from {low} to {high}, found {shown(value)}")
         return value
     return parse
+
+
+def boolean(value: object) -> bool:
+    """True or false."""
+    if not isinstance(value, bool):
+        raise ValueError(f"expected true or false, found {shown(value)}")
+    return value
 
 
 def number(low: float, high: float) -> Callable[[object], float]:
@@ -114,16 +122,23 @@ def or_words(parse: Callable[[object], T], *words: str) -> Callable[[object], T 
     return parse_or_word
 
 
-def paths(value: object) -> PathList | Literal["all"]:
-    """Path numbers, or `all`."""
-    if value == "all":
-        return "all"
-    numbers = value if isinstance(value, list) else [value]
-    if not numbers or not all(isinstance(n, int) and not isinstance(n, bool) and 1 <= n <= PATHS_MAX for n in numbers):
-        raise ValueError(f"expected a path number from 1, a list of them or 'all'; found {shown(value)}")
-    if len(set(numbers)) != len(numbers):
-        raise ValueError(f"expected each path once, found {shown(value)}")
-    return tuple(numbers)
+def _numbers(what: str, high: int) -> Callable[[object], PathList | Literal["all"]]:
+    def parse(value: object) -> PathList | Literal["all"]:
+        if value == "all":
+            return "all"
+        numbers = value if isinstance(value, list) else [value]
+        if not numbers or not all(isinstance(n, int) and not isinstance(n, bool) and 1 <= n <= high for n in numbers):
+            raise ValueError(f"expected a {what} number from 1, a list of them or 'all'; found {shown(value)}")
+        if len(set(numbers)) != len(numbers):
+            raise ValueError(f"expected each {what} once, found {shown(value)}")
+        return tuple(numbers)
+    return parse
+
+
+paths = _numbers("path", PATHS_MAX)
+"""Path numbers, or `all`."""
+nodes = _numbers("node", NODES_MAX)
+"""Node numbers, or `all`."""
 
 
 def plant(value: object) -> str:

@@ -234,7 +234,7 @@ def test_a_path_that_cannot_be_read_at_the_end_is_unknown(tmp_path: Path) -> Non
 def test_a_check_that_crashes_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def crash(*_: object, **__: object) -> None:
         raise ZeroDivisionError("oops")
-    monkeypatch.setattr("mpio.drill.runner.measure", crash)
+    monkeypatch.setattr("mpio.drill.judging.measure", crash)
     result = drill(tmp_path)
     assert result.verdict in (Result.UNKNOWN, Result.FAIL)
     assert "a check itself failed: ZeroDivisionError: oops" in claim(result, "run complete")
