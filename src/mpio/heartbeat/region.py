@@ -91,8 +91,8 @@ class Layout:
         """Raise InputError if the region is longer than the `room` bytes there are for it."""
         if room < self.length:
             raise InputError(where, (
-                f"too small: expected at least {self.length} bytes for {self.slots} slots of {self.holds.value} in sectors "
-                f"of {self.sector} bytes, found {room}; take a larger device or an earlier offset"
+                f"expected at least {self.length} bytes for {self.slots} slots of {self.holds.value} in sectors "
+                f"of {self.sector}, found {room}; take a larger device or an earlier offset"
             ))
 
 
