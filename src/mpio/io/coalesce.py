@@ -1,8 +1,8 @@
 """Adaptive receive coalescing, as network cards do with interrupts: under many small answers, wake up for a few each.
 
 A target that answers reads one by one wakes us for each, and the wake-up then costs more than the answer. While that
-goes on, SO_RCVLOWAT asks the kernel to wait until a few answers are there. The mark is never above a quarter of what
-the target still owes, and a tick looks after it: if nothing came within one, the mark is taken back and the socket is
+goes on, SO_RCVLOWAT asks the kernel to wait until a few answers are there. The mark is never above half of what the
+target still owes, and a tick looks after it: if nothing came within one, the mark is taken back and the socket is
 read. So the price is bounded: an answer that is shorter than expected (an error, say) may come to our notice one tick
 late.
 """
@@ -14,10 +14,10 @@ from collections.abc import Callable
 from mpio.io.net import Stream
 
 TICK_S = 0.002
-WAKES_MANY = 12  # in a tick: 6 000 a second, where waking up is most of what the CPU is busy with
+WAKES_MANY = 6  # in a tick: 3 000 a second, where waking up is most of what the CPU is busy with
 WAKES_FEW = 3
-MARK_MAX_BYTES = 32 << 10  # larger answers need no help
-SHARE_OF_OWED = 4  # the mark is at most a quarter of what the target owes, so that its queue never runs dry
+MARK_MAX_BYTES = 64 << 10  # larger answers need no help
+SHARE_OF_OWED = 2  # the mark is at most half of what the target owes, so that its queue never runs dry
 
 
 class Coalescer:
