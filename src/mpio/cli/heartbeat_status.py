@@ -143,9 +143,9 @@ def _line(view: SlotView, seen: Seen) -> str:
     if beat.message is not None:
         parts.append("no message" if beat.message.command == sbd.Command.EMPTY else
                      f"message {beat.message.command.name.lower()} from {beat.message.sender or 'nobody'}")
-    if beat.connected:
+    if beat.connected and view.look is Look.BEATING:
         parts.append(f"connected to {', '.join(map(str, beat.connected))}")
-    if beat.score:
+    if beat.score and view.look is Look.BEATING:
         parts.append(f"reachability {beat.score}")
     parts.extend(f"wants node {item.node} dead" for item in beat.poison)
     if wrong := finding(view, seen.header):

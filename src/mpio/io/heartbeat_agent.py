@@ -19,6 +19,7 @@ from typing import Protocol
 from mpio.events import Journal
 from mpio.heartbeat.machine import (
     Action,
+    Cause,
     Connected,
     Disconnected,
     Extend,
@@ -104,6 +105,7 @@ class Agent:
         self._written = asyncio.Event()  # no write is out
         self._written.set()
         self._stopped = False
+        self._broken = False
         self._end: asyncio.Future[None] | None = None
 
     def start(self) -> None:
@@ -116,23 +118,26 @@ class Agent:
 
     def tell(self, item: Input) -> None:
         """Hand the machine an input: `Leave`, `Poison`, `Reachable`, and what the agent itself finds out."""
-        if self._stopped:
+        if self._stopped or self._broken:
             return
-        now = self._clock()
-        deadline = self.machine.next_deadline()
-        if deadline is not None and deadline <= now:
-            # What is due comes first: after a pause of the process, an old answer must not be taken for a timely one
-            self._carry_out(self.machine.handle_timer(now))
-        self._carry_out(self.machine.handle(item, now))
+        try:
+            now = self._clock()
+            deadline = self.machine.next_deadline()
+            if deadline is not None and deadline <= now:
+                # What is due comes first: after a pause, an old answer must not be taken for a timely one
+                self._carry_out(self.machine.handle_timer(now))
+            self._carry_out(self.machine.handle(item, now))
+        except Exception as error:  # noqa: BLE001 - see _break
+            self._break(error)
 
     def status(self) -> Status:
         """How things stand now."""
         return self.machine.status(self._clock())
 
     async def ended(self) -> Status:
-        """Wait until the node has left, was refused or is fenced; then everything is let go of. Returns how it ended.
+        """Wait until the node has left, was refused or is fenced, and end. Returns how it ended.
 
-        Raises what the guard raised, if the fence itself went wrong.
+        Raises what went wrong in the machine or in the guard; then the node was fenced as well, as far as that went.
         """
         assert self._end is not None, "not started"
         try:
@@ -142,7 +147,10 @@ class Agent:
         return self.status()
 
     async def stop(self) -> None:
-        """Stop where it stands, as a crash would: no goodbye on the disk. What the guard holds, it goes on to hold."""
+        """Stop where it stands, as a crash would: no goodbye on the disk. What the guard holds, it goes on to hold.
+
+        The blocks stay open: they are their owner's.
+        """
         if self._stopped:
             return
         self._stopped = True
@@ -154,7 +162,6 @@ class Agent:
             self._network.close()
         if self._end is not None and not self._end.done():
             self._end.set_result(None)
-        await self._blocks.close()
 
     # --- what the machine wants
 
@@ -216,14 +223,32 @@ class Agent:
 
     def _on_timer(self) -> None:
         self._timer = None
-        now = self._clock()
-        deadline = self.machine.next_deadline()
-        if deadline is not None and deadline <= now:  # else the loop's clock was a little ahead of ours
-            self._carry_out(self.machine.handle_timer(now))
-        else:
-            self._arm()
+        try:
+            now = self._clock()
+            deadline = self.machine.next_deadline()
+            if deadline is not None and deadline <= now:  # else the loop's clock was a little ahead of ours
+                self._carry_out(self.machine.handle_timer(now))
+            else:
+                self._arm()
+        except Exception as error:  # noqa: BLE001 - see _break
+            self._break(error)
 
     # --- the end
+
+    def _break(self, error: Exception) -> None:
+        """A bug in the machine or here. Others will soon take this node for dead, so it must not just go on."""
+        self._broken = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._fencing is None:
+            fence = Fence(Cause.STORAGE, f"no heartbeat any more: {type(error).__name__}: {error}")
+            self._fencing = asyncio.get_running_loop().create_task(self._fence(fence))
+            self._fencing.add_done_callback(lambda _task: self._end_with(error))
+
+    def _end_with(self, error: Exception) -> None:
+        if self._end is not None and not self._end.done():
+            self._end.set_exception(error)
 
     async def _fence(self, fence: Fence) -> None:
         if await self._guard.fence(fence):

@@ -76,6 +76,7 @@ class FileBlocks:
         if self.block_size < smallest:
             raise InputError(str(path), f"has blocks of {smallest} bytes, and {self.block_size} were asked for")
         self._pending = 0
+        self._closed = False
 
     def read(self, offset: int, length: int, end: ReadEnd) -> None:
         """See Blocks."""
@@ -114,7 +115,8 @@ class FileBlocks:
 
     async def close(self) -> None:
         """See Blocks. With a request that hangs, the descriptor stays with it until the process ends."""
-        if not self._pending:
+        if not self._pending and not self._closed:
+            self._closed = True
             self._store.close()
 
 

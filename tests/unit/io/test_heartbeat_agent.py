@@ -249,6 +249,26 @@ def test_a_fence_that_goes_wrong_is_told(region: Path) -> None:
         asyncio.run(run())
 
 
+@pytest.mark.parametrize("when", ["start", Leave()])
+def test_a_node_whose_machine_breaks_is_fenced(region: Path, when: Input | str) -> None:
+    def answer(machine: Script, item: Input | str) -> list[Action]:
+        if item == when:
+            raise ZeroDivisionError("a bug")
+        return []
+
+    guard = Guarded(holds=False)
+
+    async def run() -> None:
+        agent = agent_of(Script(answer), region, guard)
+        agent.start()
+        agent.tell(Leave())
+        await agent.ended()
+
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        asyncio.run(run())
+    assert [type(call) for call in guard.calls] == ([] if when == "start" else [Fence])
+
+
 def test_messages_go_both_ways(region: Path) -> None:
     machine = Script(lambda _machine, item: [Send(2, b"hello")] if isinstance(item, Connected) else [])
     wire = Wire()
