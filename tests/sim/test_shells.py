@@ -19,6 +19,7 @@ from mpio.events import Event, Journal, Kind
 from mpio.io.disk import Disk, open_map
 from mpio.model.address import TargetAddress
 from mpio.model.settings import FAST, LINUX, SLES10, profile
+from mpio.model.task import lun_bytes
 from mpio.sim.link import Conditions
 from mpio.sim.loop import VirtualLoop
 from mpio.sim.run import RATE_MAX, SimResult, simulate, simulated
@@ -251,3 +252,50 @@ def test_namespaces_and_signals_to_a_dead_target_are_refused() -> None:
 
     with VirtualLoop() as loop:
         loop.run(main())
+
+
+@pytest.mark.parametrize("polling_interval", [5.0, 30.0])
+def test_the_recovery_waits_for_paths_that_are_in_use_again(polling_interval: float) -> None:
+    """A command that was aborted fails the path though its session lives: connected says nothing then."""
+    scenario = parse_scenario("""
+[[step]]
+action = "inject"
+fault = "hang"
+params = { management = "answers" }
+path = 1
+at = "1s"
+[[step]]
+action = "heal"
+path = 1
+after = "failed"
+""")
+    settings = FAST.replace(timeout=2.0, polling_interval=polling_interval, max_polling_interval=None,
+                            checker_timeout=60.0)
+    for seed in range(3):
+        result = simulate(scenario, seed, settings)
+        assert result.verdict is Result.PASS, claims_not_passed(result)
+        assert any(stall.trace.at("reinstated") is not None for stall in result.stalls)
+
+
+def test_what_a_reset_by_one_path_ends_on_another_does_not_wait_for_its_timeout() -> None:
+    """LOGICAL UNIT RESET ends everybody's tasks on the LU, without a word to them (TAS is 0)."""
+
+    async def main(disk: Disk, _: SimTarget, loop: VirtualLoop) -> tuple[int, int, int]:
+        writes = [asyncio.create_task(disk.write(512 * number, bytes([number + 1]) * 512)) for number in range(20)]
+        await asyncio.sleep(0.01)
+        in_flight = [path.in_flight for path in disk.status().paths]
+        assert all(in_flight), "both paths are at work"
+        session = disk._runners[0].session
+        assert session is not None
+        before = loop.now_ns
+        assert await session.reset_lun(lun_bytes(LUN))
+        await asyncio.gather(*writes)
+        took_ns = loop.now_ns - before
+        data = await disk.read(0, 20 * 512)
+        assert bytes(data) == b"".join(bytes([number + 1]) * 512 for number in range(20))
+        return took_ns, in_flight[1], disk.status().paths[1].counters["retries"]
+
+    around = Surroundings(Conditions(100_000, 0, 0, split=0.0), DiskConditions(500_000_000))
+    took_ns, in_flight, retries = in_world(main, TargetSpec(), around)
+    assert retries >= in_flight
+    assert took_ns < (1 + 0.1) * NS_PER_S + 2 * 500_000_000, "not its command timeout of 5 s"

@@ -19,6 +19,8 @@ from mpio.errors import InputError, MpioError
 from mpio.events import Journal
 from mpio.model.address import TargetAddress
 
+_IN_SERVICE = ("up", "ghost", "delayed")  # a `PathState`; in standby, and held back on purpose, is as it should be
+
 
 class Node:
     """A node from 1.
@@ -127,7 +129,8 @@ class Node:
         """The paths that are not in use."""
         if self.disk is None or self.halted:
             return []
-        return [(self.number, path.path_id) for path in self.disk.status().paths if not path.connected]
+        return [(self.number, path.path_id) for path in self.disk.status().paths
+                if path.state not in _IN_SERVICE]
 
     async def verify(self, by: "Node") -> None:
         """Read the whole region through each path of a node: this one, or, if it was halted, another."""

@@ -38,6 +38,8 @@ def check_command(checker: Checker, block_size: int) -> tuple[bytes, int]:
 
 def judge(task: Task) -> CheckResult:
     """What the end of a check says. A task that the connection took down with it says nothing: its loss is told."""
+    if task.outcome == Outcome.CLEARED:
+        return CheckResult.RETRY
     if task.outcome != Outcome.COMPLETED:
         return CheckResult.DOWN if task.outcome == Outcome.ABORTED else CheckResult.PENDING
     if task.status == Status.GOOD:

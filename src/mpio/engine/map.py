@@ -193,6 +193,18 @@ class MultipathMap:
         self._recovery.fence_failed(self.paths[path_id], cause, now)
         self._after(now)
 
+    def lun_was_reset(self, path_id: int, now: int) -> None:
+        """This path has reset the LU, which has ended without a word what the others had under way there.
+
+        The next command of each is told, and then what is gone is asked after (`proto.iscsi.task_management`): so
+        send one now.
+        """
+        self._advance(now)
+        for path in self.paths.values():
+            if path.path_id != path_id and path.connected:
+                self._watch.look(path, now)
+        self._stir()
+
     def close(self, now: int) -> None:
         """No more I/O. What waits ends with NoUsablePath, writes that may have landed with OutcomeUnknown."""
         self._advance(now)

@@ -99,6 +99,11 @@ class Recovery:
             self._fail_path(request, path, "a command timed out and was aborted", now)
             self._host.requeue([request])
             return
+        if outcome == Outcome.CLEARED:
+            trouble.may_have_landed |= request.operation.changes_data
+            trouble.cause = f"{path.name}: ended by a reset of the LU"
+            self._retry(request, path, trouble.cause, now)
+            return
         if outcome == Outcome.IN_DOUBT:
             trouble.may_have_landed |= request.operation.changes_data
             if path.connected:

@@ -98,6 +98,11 @@ class Watch:
         if path.check_at is not None:
             path.check_at = min(path.check_at, now + path.check_interval)
 
+    def look(self, path: Path, now: int) -> None:
+        """Check at once, whatever became of a check that is under way."""
+        path.check = path.check_deadline = None
+        path.check_at = now
+
     def hurry(self, now: int) -> None:
         """No path is usable: look at once at those that stand by."""
         for path in self._host.paths.values():

@@ -163,6 +163,7 @@ class PathRunner:
                 await self._outlast(session, self._lun)
             self._registered = await self._register_key(session)
             session.on_lost = self._on_lost
+            session.on_reset = self._on_reset
             self._record(
                 Kind.LOGIN_COMPLETED,
                 portal=str(self._route.portal),
@@ -217,6 +218,10 @@ class PathRunner:
     def _on_lost(self, cause: str) -> None:
         self._record(Kind.CONNECTION_LOST, cause=cause)
         self._context.map.path_lost(self.path_id, cause, self._context.clock())
+        self._context.pump()
+
+    def _on_reset(self) -> None:
+        self._context.map.lun_was_reset(self.path_id, self._context.clock())
         self._context.pump()
 
     async def _pause(self) -> None:

@@ -15,7 +15,7 @@ from mpio.io.net import SYSTEM, Network
 from mpio.model.address import Portal
 from mpio.model.settings import Settings
 from mpio.model.task import Barrier, Buffer, Outcome, Task
-from mpio.proto.iscsi import InitiatorConnection, LoginParams, TaskFunction
+from mpio.proto.iscsi import InitiatorConnection, LoginParams, TaskFunction, TaskResponse
 from mpio.proto.iscsi import initiator_events as ev
 from mpio.proto.iscsi.initiator import ConnectionState
 from mpio.proto.iscsi.negotiation import SessionParams
@@ -47,6 +47,7 @@ class Session:
         connection: the protocol engine, for submitting tasks.
         lost: resolves with the cause when the connection has ended. Never an exception.
         on_lost: called with the cause in the same instant, before anything else can be submitted.
+        on_reset: called when the target has done a LOGICAL UNIT RESET of this session.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Session:
         self.connection = InitiatorConnection(params)
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.on_lost: Callable[[str], None] | None = None
+        self.on_reset: Callable[[], None] | None = None
         self._settings = settings
         self._clock = clock
         self._journal = journal
@@ -131,7 +133,12 @@ class Session:
         response = await done
         if response is None:
             raise ConnectionLost("ended before the LUN reset was answered")
-        return response == 0
+        return self._was_reset(response)
+
+    def _was_reset(self, response: int) -> bool:
+        if response == TaskResponse.FUNCTION_COMPLETE and self.on_reset is not None:
+            self.on_reset()
+        return response == TaskResponse.FUNCTION_COMPLETE
 
     def _must_be_open(self) -> None:
         """Raises ConnectionLost also while the session is being logged out, which the target may ask for any time."""
@@ -204,6 +211,7 @@ class Session:
                 self._record(Kind.TASK_ABORTED, response=event.response)
             case ev.LunReset():
                 self._record(Kind.LUN_RESET, response=event.response)
+                self._was_reset(event.response)
             case ev.LoggedOut():
                 self._record(Kind.LOGGED_OUT)
                 if not self._logged_out.done():

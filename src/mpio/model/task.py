@@ -23,6 +23,8 @@ class Outcome(IntEnum):
     ABORTED = 4
     """The target said that the task is ended (task management response 0): it will have no effect from now on,
     but may have had some before."""
+    CLEARED = 5
+    """As ABORTED, but it was not slow: somebody else's reset or clearing of the task set has ended it."""
 
 
 class Status(IntEnum):

@@ -71,7 +71,7 @@ class Nexus:
             if outcome != Outcome.IN_DOUBT:
                 self.live.discard(copy)
             if task.operation.changes_data and (
-                    outcome in (Outcome.IN_DOUBT, Outcome.ABORTED)
+                    outcome in (Outcome.IN_DOUBT, Outcome.ABORTED, Outcome.CLEARED)
                     or (outcome == Outcome.COMPLETED and status in (Status.GOOD, Status.TASK_ABORTED))):
                 self.model.touched.add(copy[0])
         task.on_done(task)

@@ -74,7 +74,7 @@ class Machine(RuleBasedStateMachine):
     def answer_short(self, which: int) -> None:
         self.m.answer(which, residual=512)
 
-    @rule(which=INDEX, outcome=st.sampled_from([Outcome.ABORTED, Outcome.NOT_SENT]))
+    @rule(which=INDEX, outcome=st.sampled_from([Outcome.ABORTED, Outcome.CLEARED, Outcome.NOT_SENT]))
     def end_without_effect(self, which: int, outcome: Outcome) -> None:
         self.m.answer(which, outcome)
 
@@ -148,7 +148,7 @@ def play(model: FaultModel, rng: random.Random, steps: int) -> None:
         *[lambda: model.answer(pick())] * 6,
         lambda: model.answer_with_sense(pick(), pick()), lambda: model.answer_with_status(pick(), pick()),
         lambda: model.answer(pick(), residual=512),
-        lambda: model.answer(pick(), rng.choice([Outcome.ABORTED, Outcome.NOT_SENT])),
+        lambda: model.answer(pick(), rng.choice([Outcome.ABORTED, Outcome.CLEARED, Outcome.NOT_SENT])),
         lambda: model.land(pick()), lambda: model.lose(pick(), pick() % 4, told_late=rng.random() < 0.3),
         *[lambda: model.log_in(pick() % PATHS_MAX + 1)] * 3,
         lambda: model.log_in_elsewhere(pick() % PATHS_MAX + 1, pick()),

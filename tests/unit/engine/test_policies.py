@@ -63,6 +63,7 @@ def ended(outcome: Outcome, status: int = 0, code: tuple[int, int, int] | None =
 
 @pytest.mark.parametrize(("task", "expected"), [
     (ended(Outcome.COMPLETED), CheckResult.UP),
+    (ended(Outcome.CLEARED), CheckResult.RETRY),
     (ended(Outcome.COMPLETED, residual=512), CheckResult.DOWN),
     (ended(Outcome.COMPLETED, Status.RESERVATION_CONFLICT), CheckResult.UP),
     (ended(Outcome.COMPLETED, Status.BUSY), CheckResult.PENDING),

@@ -12,6 +12,7 @@ from mpio.errors import IdentityMismatch, LocalProtocolError, OutcomeUnknown, Re
 from mpio.events import Kind
 from mpio.model.settings import LINUX
 from mpio.model.task import Outcome, Status, Task
+from mpio.proto.scsi.sense import Sense
 
 
 def not_sent(task: Task) -> Outcome:
@@ -535,3 +536,63 @@ def test_a_failed_part_cuts_off_the_rest() -> None:
     assert bench.errors() == ["TargetError", "ok"]
     assert len(bench.transports[1].submitted) == 3
     assert bench.map.status(0).queued_bytes == 0
+
+
+# --- a reset of the LU by somebody else
+
+
+def test_what_a_reset_has_ended_is_sent_again_and_the_path_is_none_the_worse() -> None:
+    bench = Bench(2, path_grouping_policy="failover")
+    bench.read()
+    bench.write()
+    transport = bench.transports[1]
+    for task in list(transport.tasks):
+        transport.end(task, Outcome.CLEARED)
+    bench.step()
+    assert bench.state(1) == "up"
+    assert [task.cdb[0] for task in transport.tasks] == [0x28, 0x2A]
+    bench.good()
+    assert bench.errors() == ["ok", "ok"]
+    assert bench.path(1).counters.retries == 2
+
+
+def test_what_resets_end_again_and_again_leaves_the_path_and_fails_in_the_end() -> None:
+    bench = Bench(2, path_grouping_policy="failover", max_retries=1)
+    bench.write()
+    rounds = 0
+    while not bench.done:
+        for transport in bench.transports.values():
+            for task in list(transport.tasks):
+                transport.end(task, Outcome.CLEARED)
+        bench.run(10 * MS)
+        rounds += 1
+        assert rounds < 1_000
+    assert bench.errors() in (["TargetError"], ["OutcomeUnknown"])
+    assert bench.done[0].may_have_landed
+
+
+def test_the_other_paths_are_checked_at_once_after_a_reset_of_our_own() -> None:
+    """Their next command meets the unit attention that says what the reset has ended; a check that it ended is void."""
+    bench = Bench(3, check=None)
+    for transport in bench.transports.values():
+        transport.good()
+    bench.step()
+    bench.run(1500 * MS)
+    for path_id in (2, 3):
+        assert [task.cdb[0] for task in bench.transports[path_id].tasks] == [0x00], "a check is under way"
+    bench.lose(3)
+    before = {path_id: len(transport.submitted) for path_id, transport in bench.transports.items()}
+    bench.map.lun_was_reset(1, bench.now)
+    bench.step()
+    sent = {path_id: len(transport.submitted) - before[path_id] for path_id, transport in bench.transports.items()}
+    assert sent == {1: 0, 2: 1, 3: 0}
+    void, check = bench.transports[2].tasks
+    bench.transports[2].end(void, Outcome.ABORTED)
+    bench.step()
+    assert bench.state(2) == "up"
+    bench.transports[2].end(check, status=Status.CHECK_CONDITION, sense=Sense(0x6, 0x29, 0x03).build())
+    bench.step()
+    [again] = bench.transports[2].tasks
+    bench.transports[2].end(again)
+    bench.step()
+    assert bench.state(2) == "up"

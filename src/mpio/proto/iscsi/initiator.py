@@ -108,6 +108,7 @@ class InitiatorConnection:
         self._receiver = PduReceiver(RESPONSE, self._tasks.on_pdu, self._tasks.landing, self._tasks.on_landed,
                                      _data_digest_error)
         self._management = TaskManagement(self._tasks, self._sender.put, settings, self._report, self._lose)
+        self._tasks.on_condition = self._on_condition
         self._keepalive = Keepalive(seconds(settings.noop_out_interval), seconds(settings.noop_out_timeout))
         self._events: deque[events.ConnectionEvent] = deque(maxlen=_EVENTS_MAX)
         self._now = 0
@@ -443,6 +444,10 @@ class InitiatorConnection:
             on_done(TaskResponse.FUNCTION_COMPLETE)
             return
         self._management.request(function, lun, task, on_done, now)
+
+    def _on_condition(self, task: Task) -> None:
+        """The target may be saying that tasks are gone which it will not answer any more."""
+        self._management.condition(task, self._now)
 
     # --- time
 

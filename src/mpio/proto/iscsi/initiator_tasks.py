@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Final
 
 from mpio.errors import LocalProtocolError, RemoteProtocolError
-from mpio.model.task import Barrier, Buffer, Outcome, Task
+from mpio.model.task import Barrier, Buffer, Outcome, Status, Task
 from mpio.proto.iscsi.negotiation import SessionParams
 from mpio.proto.iscsi.pdu import (
     ATTRIBUTE_ORDERED,
@@ -49,6 +49,7 @@ _DATA_IN = int(Opcode.SCSI_DATA_IN)
 _SCSI_RESPONSE = int(Opcode.SCSI_RESPONSE)
 _SCSI_COMMAND = int(Opcode.SCSI_COMMAND)
 _COMPLETED = Outcome.COMPLETED
+_CHECK_CONDITION = int(Status.CHECK_CONDITION)
 _LAST_DATA_IN: Final = FINAL | DATA_IN_STATUS
 _RESIDUAL: Final = OVERFLOW | UNDERFLOW
 _pack_request = REQUEST.pack
@@ -68,6 +69,7 @@ class InitiatorTasks:
         cmd_sn: CmdSN of the next command.
         exp_stat_sn: StatSN that is expected next.
         deadline_ns: no task has an earlier one.
+        on_condition: called with a task that is about to end with CHECK CONDITION and its sense, if anybody is to be.
     """
 
     def __init__(self, initial_cmd_sn: int, cmds_max: int, sender: PduSender,
@@ -79,6 +81,7 @@ class InitiatorTasks:
         self.cmd_sn = initial_cmd_sn & SERIAL_MASK
         self.exp_stat_sn = 0
         self.deadline_ns = NEVER
+        self.on_condition: Callable[[Task], None] | None = None
         self._sender = sender
         self._put = sender.put
         self._on_other = on_other
@@ -307,6 +310,8 @@ class InitiatorTasks:
         sense = sense_of(data) if data is not None and h.byte3 else b""  # means nothing under GOOD
         self._set_result(task, h.flags, h.byte3, h.word44)
         task.sense = sense
+        if h.byte3 == _CHECK_CONDITION and self.on_condition is not None:
+            self.on_condition(task)
         self.end_task(task, _COMPLETED)
 
     def _set_result(self, task: Task, flags: int, status: int, residual: int) -> None:

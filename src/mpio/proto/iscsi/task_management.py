@@ -5,6 +5,10 @@ connection is given up (as the Linux SCSI error handler does with abort_timeout 
 
 Unlike there, a task that the target says does not exist, and whose status does not come, counts as aborted: a reset
 by another session may have ended it. To reset the logical unit once more would end the tasks of that session in turn.
+
+A reset by another session ends our tasks without a word (TAS is 0, SAM-5 §5.3.2), and the next command meets a unit
+attention that says so. Then every task that went out before that command is asked after at once, by ABORT TASK: one
+that is gone ends now, and not when its timeout is over; one whose status is on the way still ends with it.
 """
 
 from collections.abc import Callable
@@ -22,6 +26,7 @@ from mpio.proto.iscsi.pdu import (
     serial_before,
     task_management_request,
 )
+from mpio.proto.scsi.sense import Sense
 from mpio.units import seconds
 
 ABSENT_WAIT_NS = 1_000_000_000
@@ -29,6 +34,11 @@ ABSENT_WAIT_NS = 1_000_000_000
 
 _OF_LUN = {TaskFunction.ABORT_TASK_SET, TaskFunction.CLEAR_TASK_SET, TaskFunction.LOGICAL_UNIT_RESET}
 _OF_TARGET = {TaskFunction.TARGET_WARM_RESET, TaskFunction.TARGET_COLD_RESET}
+
+_TASKS_GONE = frozenset(
+    [(0x6, 0x29, ascq) for ascq in (0x00, 0x01, 0x02, 0x03, 0x04, 0x07)] + [(0x6, 0x2F, ascq) for ascq in range(3)])
+"""Unit attentions after the end of all tasks of a nexus: resets of any kind, power on, loss of the nexus, and commands
+cleared by another initiator, by loss of power or by the device server (SPC-4 annex D)."""
 
 Answered = Callable[[int | None], None]
 
@@ -39,6 +49,12 @@ class _Stage(Enum):
     ABORT_SENT = 0
     AWAITING_STATUS = 1
     RESET_SENT = 2
+    # Not slow: it is said to be gone
+    ASKED_AFTER = 3
+    GONE = 4
+
+
+_SAID_TO_BE_GONE = (_Stage.ASKED_AFTER, _Stage.GONE)
 
 
 class _Request:
@@ -122,7 +138,7 @@ class TaskManagement:
         if response == TaskResponse.FUNCTION_COMPLETE:
             for task in [task for task in self._tasks.outstanding.values() if request.covers(task)]:
                 if self._tasks.outstanding.get(task.itt) is task:  # on_done of another one may do anything
-                    self._tasks.end_task(task, Outcome.ABORTED)
+                    self._end(task)
         request.on_done(response)
 
     def ended(self) -> None:
@@ -151,14 +167,31 @@ class TaskManagement:
         stage = self._tasks.overdue.get(task.itt)
         if stage is None:
             self._report(TaskTimedOut(task.cdb[0]))
-            self._set(task, _Stage.ABORT_SENT, now + self._abort_timeout_ns)
-            tag = task.itt
-            self._send(TaskFunction.ABORT_TASK, task.lun, task, lambda response: self._aborted(task, tag, response),
-                       None)
-        elif stage is _Stage.AWAITING_STATUS:
-            self._tasks.end_task(task, Outcome.ABORTED)
+            self._abort(task, _Stage.ABORT_SENT, now)
+        elif stage is _Stage.AWAITING_STATUS or stage is _Stage.GONE:
+            self._end(task)
         else:
             self._reset(task, now)
+
+    def condition(self, answered: Task, now: int) -> None:
+        """A task ends with CHECK CONDITION: ask after those before it, if it says that they are gone."""
+        self._now = now
+        sense = Sense.parse(answered.sense)
+        if sense is None or sense.code not in _TASKS_GONE:
+            return
+        for task in list(self._tasks.outstanding.values()):
+            if (serial_before(task.cmd_sn, answered.cmd_sn) and bytes(task.lun) == bytes(answered.lun)
+                    and task.itt not in self._tasks.overdue):
+                self._abort(task, _Stage.ASKED_AFTER, now)
+
+    def _abort(self, task: Task, stage: _Stage, now: int) -> None:
+        self._set(task, stage, now + self._abort_timeout_ns)
+        tag = task.itt
+        self._send(TaskFunction.ABORT_TASK, task.lun, task, lambda response: self._aborted(task, tag, response), None)
+
+    def _end(self, task: Task) -> None:
+        gone = self._tasks.overdue.get(task.itt) in _SAID_TO_BE_GONE
+        self._tasks.end_task(task, Outcome.CLEARED if gone else Outcome.ABORTED)
 
     def _set(self, task: Task, stage: _Stage, deadline_ns: int) -> None:
         self._tasks.overdue[task.itt] = stage
@@ -170,10 +203,16 @@ class TaskManagement:
         if response is None:
             return
         self._report(TaskAborted(response))
-        if self._tasks.outstanding.get(tag) is not task or self._tasks.overdue.get(tag) is not _Stage.ABORT_SENT:
+        stage = self._tasks.overdue.get(tag)
+        asked_after = stage is _Stage.ASKED_AFTER
+        if self._tasks.outstanding.get(tag) is not task or not (asked_after or stage is _Stage.ABORT_SENT):
             return  # its status came meanwhile, or the answer came too late
         if response == TaskResponse.TASK_DOES_NOT_EXIST:
-            self._set(task, _Stage.AWAITING_STATUS, self._now + min(ABSENT_WAIT_NS, self._abort_timeout_ns))
+            self._set(task, _Stage.GONE if asked_after else _Stage.AWAITING_STATUS,
+                      self._now + min(ABSENT_WAIT_NS, self._abort_timeout_ns))
+        elif asked_after:  # the target can't tell; so be it until the task's own timeout
+            del self._tasks.overdue[tag]
+            task.deadline_ns = self._now + task.timeout_ns if task.timeout_ns else 0
         else:
             self._reset(task, self._now)
 

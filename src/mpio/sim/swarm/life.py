@@ -158,6 +158,7 @@ class PathLife:
             identity = yield from self._probe(session)
             self._registered = yield from self._register_key(session)
             session.on_lost = self._on_lost
+            session.on_reset = self._on_reset
             self._record(Kind.LOGIN_COMPLETED, tsih=session.connection.negotiated.tsih, tpgt=identity.tpgt)
             context.map.path_up(
                 self.path_id, identity, session.connection, self._lun, context.clock(), registered=self._registered)
@@ -202,6 +203,10 @@ class PathLife:
     def _on_lost(self, cause: str) -> None:
         self._record(Kind.CONNECTION_LOST, cause=cause)
         self._context.map.path_lost(self.path_id, cause, self._context.clock())
+        self._context.pump()
+
+    def _on_reset(self) -> None:
+        self._context.map.lun_was_reset(self.path_id, self._context.clock())
         self._context.pump()
 
     def _pause(self) -> Routine[None]:

@@ -8,7 +8,7 @@ from mpio.errors import ConnectFailed, ConnectionLost, LoginRejected
 from mpio.events import Journal, Kind
 from mpio.model.settings import Settings
 from mpio.model.task import Outcome, Task
-from mpio.proto.iscsi import InitiatorConnection, LoginParams, TaskFunction
+from mpio.proto.iscsi import InitiatorConnection, LoginParams, TaskFunction, TaskResponse
 from mpio.proto.iscsi import initiator_events as ev
 from mpio.proto.iscsi.initiator import ConnectionState
 from mpio.sim.swarm.endpoint import Endpoint
@@ -34,6 +34,7 @@ class Session:
         connection: the protocol engine.
         lost: kept with the cause when the connection has ended.
         on_lost: called with the cause in the same instant. number: of its TCP connection.
+        on_reset: called when the target has done a LOGICAL UNIT RESET of this session.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Session:
         self.connection = InitiatorConnection(params)
         self.lost: Promise[str] = Promise()
         self.on_lost: Callable[[str], None] | None = None
+        self.on_reset: Callable[[], None] | None = None
         self.number = 0
         self._settings = settings
         self._process = process
@@ -114,7 +116,12 @@ class Session:
         response = yield from wait(done)
         if response is None:
             raise ConnectionLost("ended before the LUN reset was answered")
-        return response == 0
+        return self._was_reset(response)
+
+    def _was_reset(self, response: int) -> bool:
+        if response == TaskResponse.FUNCTION_COMPLETE and self.on_reset is not None:
+            self.on_reset()
+        return response == TaskResponse.FUNCTION_COMPLETE
 
     def _must_be_open(self) -> None:
         """Raises ConnectionLost."""
@@ -168,6 +175,7 @@ class Session:
                 self._record(Kind.TASK_ABORTED, response=event.response)
             case ev.LunReset():
                 self._record(Kind.LUN_RESET, response=event.response)
+                self._was_reset(event.response)
             case ev.LoggedOut():
                 self._record(Kind.LOGGED_OUT)
                 self._logged_out.keep(None)
