@@ -8,6 +8,7 @@ from mpio.model.task import Outcome, Task, lun_bytes
 from mpio.proto.iscsi import ConnectionState, TaskFunction, pdu
 from mpio.proto.iscsi import initiator_events as ev
 from mpio.proto.iscsi.pdu import Opcode, RequestHeader
+from mpio.proto.scsi.sense import Sense
 
 TIMED = SETTINGS.replace(abort_timeout=2.0, lu_reset_timeout=3.0)
 
@@ -286,3 +287,100 @@ def test_an_answer_to_no_request() -> None:
     peer = Peer(TIMED)
     peer.managed(77, 0)
     assert peer.connection.state is ConnectionState.ENDED
+
+
+# --- ended by somebody else
+
+RESET = Sense(0x6, 0x29, 0x03)
+
+
+def told(peer: Peer, sense: Sense = RESET, *, lun: bytes = LUN) -> tuple[Task, Task, Task, list[RequestHeader]]:
+    """Two tasks that are out, one more that meets the unit attention, and what was sent because of it."""
+    old = [peer.submit(read(512, timeout_ns=60 * S)), peer.submit(write(bytes(512), timeout_ns=60 * S))]
+    last = peer.submit(Task(lun, bytes(6), Done(), timeout_ns=60 * S))
+    peer.take()
+    peer.respond(last, 2, sense=sense.build())
+    assert outcome(last) == Outcome.COMPLETED
+    return old[0], old[1], last, requests(peer)
+
+
+@pytest.mark.parametrize("code", [(0x29, 0x00), (0x29, 0x02), (0x29, 0x03), (0x29, 0x04), (0x29, 0x07), (0x2F, 0x00)])
+def test_after_a_reset_by_somebody_else_the_tasks_before_are_asked_after_at_once(code: tuple[int, int]) -> None:
+    peer = Peer(TIMED)
+    first, second, _, aborts = told(peer, Sense(0x6, *code))
+    assert [abort.word20 for abort in aborts] == [first.itt, second.itt]
+    peer.managed(aborts[0].itt, 0)
+    assert first.outcome == Outcome.CLEARED
+    peer.managed(aborts[1].itt, 1)
+    assert second.outcome == Outcome.PENDING, "its status may be on the way"
+    peer.at(S)
+    assert outcome(second) == Outcome.CLEARED
+    assert peer.connection.state is ConnectionState.FULL_FEATURE
+    assert peer.events() == [ev.TaskAborted(0), ev.TaskAborted(1)]
+    assert (peer.connection.in_flight, requests(peer)) == (0, [])
+
+
+@pytest.mark.parametrize("sense", [
+    Sense(0x6, 0x29, 0x05), Sense(0x6, 0x2A, 0x01), Sense(0x6, 0x3F, 0x0E), Sense(0xB, 0x29, 0x03),
+    Sense(0x5, 0x2F, 0x00)])
+def test_other_conditions_say_nothing_of_other_tasks(sense: Sense) -> None:
+    assert told(Peer(TIMED), sense)[3] == []
+
+
+def test_a_reset_of_one_unit_ends_nothing_on_another() -> None:
+    assert told(Peer(TIMED), lun=lun_bytes(2))[3] == []
+
+
+def test_what_went_out_after_the_command_that_was_told_is_alive() -> None:
+    peer = Peer(TIMED)
+    told_first = peer.submit(no_data())
+    later = peer.submit(read(512))
+    peer.take()
+    peer.respond(told_first, 2, sense=RESET.build())
+    assert requests(peer) == []
+    peer.data_in(later, bytes(512))
+    assert outcome(later) == Outcome.COMPLETED
+
+
+def test_a_status_that_was_on_the_way_counts_also_after_a_reset() -> None:
+    peer = Peer(TIMED)
+    first, second, _, aborts = told(peer)
+    peer.managed(aborts[0].itt, 1)
+    peer.data_in(first, bytes(512))
+    peer.respond(second)
+    peer.managed(aborts[1].itt, 1)
+    assert (outcome(first), outcome(second)) == (Outcome.COMPLETED, Outcome.COMPLETED)
+
+
+def test_a_target_that_can_not_say_is_not_reset_for_it() -> None:
+    """That would end the tasks of whoever has just reset it, and so on."""
+    peer = Peer(TIMED)
+    first, _, _, aborts = told(peer)
+    for abort in aborts:
+        peer.managed(abort.itt, 5)
+    assert requests(peer) == []
+    assert first.outcome == Outcome.PENDING
+    assert peer.connection.next_deadline() is not None
+    peer.at(60 * S)  # its own timeout, as ever
+    assert len(requests(peer)) == 2
+
+
+def test_no_answer_to_the_question_is_escalated() -> None:
+    peer = Peer(TIMED)
+    first, second, _, _ = told(peer)
+    peer.at(2 * S)
+    [reset] = requests(peer)
+    assert reset.flags == 0x85
+    peer.managed(reset.itt, 0)
+    assert (first.outcome, second.outcome) == (Outcome.ABORTED, Outcome.ABORTED)
+
+
+def test_a_task_that_is_being_aborted_is_not_asked_after_twice() -> None:
+    peer = Peer(TIMED)
+    task, abort = timed_out(peer)
+    last = peer.submit(no_data())
+    peer.take()
+    peer.respond(last, 2, sense=RESET.build())
+    assert requests(peer) == []
+    peer.managed(abort.itt, 0)
+    assert task.outcome == Outcome.ABORTED
