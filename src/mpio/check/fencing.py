@@ -30,8 +30,9 @@ class Takeovers:
     may take effect any more, however long it has been on its way.
 
     Attributes:
-        breaches: rules `split-brain`: a write of somebody else than the owner; `not-stopped`: a node was called dead
-            while it could still write. landed: writes seen. taken: how often units changed hands.
+        breaches: rules `split-brain`: a write of somebody else than the owner; `not-stopped`: a member was called dead
+            while it could still write; `risen`: a life became a member after it had been called dead.
+        landed_count: writes seen. taken: how often units changed hands.
     """
 
     def __init__(self) -> None:
@@ -40,10 +41,13 @@ class Takeovers:
         self.taken = 0
         self._owners: dict[int, Life] = {}
         self._running: dict[Life, None] = {}
+        self._called: dict[Life, None] = {}
 
-    def began(self, life: Life) -> None:
-        """The node runs, and can write."""
+    def began(self, life: Life, t_ns: int) -> None:
+        """The node is a member now, and may write."""
         self._running[life] = None
+        if life in self._called:
+            self.breaches.add("risen", t_ns, f"{_name(life)} becomes a member, which others have called dead")
 
     def ended(self, life: Life) -> None:
         """It can write nothing new any more: it has crashed, was reset, or has stopped all its I/O for good."""
@@ -60,6 +64,7 @@ class Takeovers:
 
     def called_dead(self, observer: Life, victim: Life, t_ns: int) -> None:
         """Others take the victim for stopped from now on."""
+        self._called[victim] = None
         if victim in self._running:
             self.breaches.add("not-stopped", t_ns, f"{_name(observer)} calls {_name(victim)} dead, which still runs")
 

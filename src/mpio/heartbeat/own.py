@@ -514,6 +514,11 @@ class Own:
         if self._base is not None:
             self._extend(max(self._base, round_.written_at), now)
         elif self.state is NodeState.JOINING:
+            assert self._announced_at is not None
+            if now - self._announced_at >= self._timing.deadline_ns:
+                self._refuse(f"no heartbeat for {format_duration(now - self._announced_at)} while joining: others may "
+                             "have taken this life for dead; start again")
+                return
             self._announced_at = round_.written_at
 
     def _extend(self, base: int, now: int) -> None:

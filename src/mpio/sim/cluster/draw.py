@@ -17,7 +17,7 @@ FAULTS_MAX = 4
 KINDS_SHARE = 7  # one in so many kinds is on in a run
 HARD_SHARE = 2  # one run in so many has a combination that is known to be hard
 RATE_PPM = 1000
-SETTLED_NS = 4 * S  # by then all nodes are members; faults mostly come later
+SETTLED_NS = 3 * S  # by then all nodes are members; faults mostly come later
 _MOMENT_NS = 300 * MS
 
 
@@ -27,7 +27,7 @@ def draw_plan(seed: int) -> ClusterPlan:
     nodes = rng.choice((2, 2, 2, 2, 2, 2, 3, 3, 3, 4))
     tpgts = rng.choice(((1,), (1, 1), (1, 1), (1, 1), (1, 2), (1, 2)))
     heartbeat = _own_timing(rng)
-    reboot_ns = rng.choice((2 * S, 4 * S, 8 * S))
+    reboot_ns = rng.choice((2 * S, 3 * S, 5 * S))
     held_max_ns = min(heartbeat["dead_ns"] - 2 * heartbeat["period_ns"], reboot_ns)
     fence_ns = heartbeat["fence_ns"]
     faults = draw_faults(rng, nodes, len(tpgts), heartbeat["deadline_ns"], held_max_ns)
@@ -39,13 +39,13 @@ def draw_plan(seed: int) -> ClusterPlan:
         network=NetworkSpec(delay_ns=rng.choice((100_000, 2 * MS)), jitter_ns=rng.choice((0, MS)),
                             hello_ns=200 * MS, idle_ns=rng.choice((700 * MS, 1500 * MS))),
         shared=rng.random() < 0.2, fence_late_ns=rng.choice((0, fence_ns // 2, fence_ns)), holds=rng.random() < 0.5,
-        reboot_ns=reboot_ns, think_ns=rng.choice((100 * MS, 400 * MS)), faults=faults,
+        reboot_ns=reboot_ns, think_ns=rng.choice((600 * MS, 1200 * MS)), faults=faults,
         heal_ns=max((fault.ends_ns for fault in faults), default=SETTLED_NS) + MS)
 
 
 def _own_timing(rng: random.Random) -> dict[str, Any]:
     """mpio's own personality: A as short as is safe, or a little longer."""
-    period_ns = rng.choice((300 * MS, 500 * MS, 500 * MS, 1 * S))
+    period_ns = rng.choice((500 * MS, 500 * MS, 700 * MS, 1 * S))
     deadline_ns = max(rng.choice((2 * S, 3 * S, 4 * S, 4 * S, 6 * S)), 4 * period_ns)
     fence_ns, drain_ns = rng.choice((0, 100 * MS, 300 * MS)), rng.choice((50 * MS, 200 * MS, 1000 * MS))
     return {
@@ -60,7 +60,7 @@ def _settings(rng: random.Random) -> dict[str, Any]:
     found: dict[str, Any] = {
         "noop_out_interval": rng.choice((0.4, 0.4, 0.8)), "noop_out_timeout": rng.choice((0.4, 0.4, 0.8)),
         "timeout": rng.choice((1.5, 3.0, 5.0)), "abort_timeout": 0.5, "lu_reset_timeout": 0.5, "login_timeout": 1.0,
-        "polling_interval": 1.0, "max_polling_interval": 2.0, "checker_timeout": 1.0,
+        "polling_interval": rng.choice((1.0, 2.0)), "max_polling_interval": 2.0, "checker_timeout": 1.0,
         "reconnect_delay": 0.1, "reconnect_delay_max": rng.choice((0.2, 0.5)),
         "path_grouping_policy": rng.choice(("failover", "multibus", "group_by_prio")),
         "path_selector": rng.choice(("round-robin", "service-time")),

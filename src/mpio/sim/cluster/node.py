@@ -11,6 +11,7 @@ from typing import Protocol
 
 from mpio.engine.map import Request
 from mpio.errors import LocalProtocolError
+from mpio.events import Kind
 from mpio.heartbeat.machine import (
     Action,
     Connected,
@@ -43,6 +44,7 @@ from mpio.sim.swarm.schedule import Process, Schedule, Timer
 READY_POLL_NS = 5_000_000
 REPING_NS = 100_000_000
 _MILLION = 1_000_000
+_OUT = (NodeState.LEFT, NodeState.REFUSED)
 _SERVING = (NodeState.RUNNING, NodeState.HUNG)
 
 
@@ -68,15 +70,16 @@ class NodeHost(SwarmHost):
             done(None, str(error))
         self._arm()
 
-    def write(self, offset: int, data: bytes, done: Callable[[str], None]) -> None:
-        """Write; `done` gets why it failed, or nothing."""
+    def write(self, offset: int, data: bytes, done: Callable[[str, bool], None]) -> None:
+        """Write; `done` gets why it failed, or nothing, and whether a failed one may still land."""
         def ended(request: Request) -> None:
-            done("" if request.error is None else str(request.error))
+            error = request.error
+            done("" if error is None else str(error), error is not None and request.may_have_landed)
 
         try:
             self.map.submit_write(offset, data, ended, self.tick(), fua=True)
         except LocalProtocolError as error:
-            done(str(error))
+            done(str(error), False)
         self._arm()
 
 
@@ -137,7 +140,7 @@ class Node:
     Attributes:
         life: counted from 1; 0 before the first boot. generation: of this life, for its heartbeat.
         process, host, machine, work: of the present life; machine is None while the storage is not there yet.
-        is_up: whether the present life runs. frozen: its data I/O is stopped for good. left: it has left cleanly.
+        state: what the machine was last heard to be, a NodeState's value. is_up: whether the present life runs. frozen: its data I/O is stopped for good. left: it has left cleanly.
         lease_until_ns: of its watchdog, local time; None while it holds none.
         pauses: reasons why it stands still.
     """
@@ -150,6 +153,7 @@ class Node:
         self.number = spec.number
         self.life = 0
         self.generation = 0
+        self.state = ""
         self.is_up = False
         self.frozen = False
         self.left = False
@@ -185,6 +189,7 @@ class Node:
         self.frozen = self.left = self._busy = False
         self.lease_until_ns = None
         self.machine = None
+        self.state = ""
         self._inputs = []
         self._score = -1
         self.host = NodeHost(
@@ -247,7 +252,7 @@ class Node:
     @property
     def is_serving(self) -> bool:
         """Whether the machine says that the node is a member."""
-        return self.machine is not None and self.machine.status(self.process.clock()).state in _SERVING
+        return self.is_up and self.state in _SERVING
 
     # --- the machine
 
@@ -264,7 +269,11 @@ class Node:
         self._busy = True
         while self._inputs and self.is_up:
             item = self._inputs.pop(0)
-            self._perform(self.machine.handle(item, self.host.tick()))
+            now = self.host.tick()
+            deadline = self.machine.next_deadline()
+            if deadline is not None and deadline <= now:  # what is due comes first, as in io.heartbeat_agent
+                self._perform(self.machine.handle_timer(now))
+            self._perform(self.machine.handle(item, now))
         self._busy = False
         if self.is_up:
             self._timer.arm(self.machine.next_deadline())
@@ -276,6 +285,7 @@ class Node:
             self._drain()
 
     def _perform(self, actions: list[Action]) -> None:
+        told = False
         for action in actions:
             if not self.is_up:
                 return
@@ -291,12 +301,21 @@ class Node:
                 case Fence():
                     self._fence(action)
                 case Happened():
+                    if action.kind is Kind.HEARTBEAT_STATE_CHANGED:
+                        self.state = str(action.fields["new"])
                     self._observer.happened(self, action)
-                    self.work.look()
+                    told = True
         if self.machine is not None and self.is_up:
             self._timer.arm(self.machine.next_deadline())
-            if not self.left and self.machine.status(self.process.clock()).state in (NodeState.LEFT, NodeState.REFUSED):
-                self._leave_off()
+            if told:
+                self._look_around()
+
+    def _look_around(self) -> None:
+        """Something has changed: see what this node may do now."""
+        if not self.left and self.state in _OUT:
+            self._leave_off()
+        else:
+            self.work.look()
 
     def _leave_off(self) -> None:
         """It is no member, and will not become one in this life."""
@@ -316,7 +335,7 @@ class Node:
         tag = action.tag
         self._observer.heartbeat_sent(self, action.offset, action.data)
         self.host.write(self.spec.region_at + action.offset, action.data,
-                        lambda error: self.process.soon(self.tell, WriteDone(tag, error)))
+                        lambda error, _: self.process.soon(self.tell, WriteDone(tag, error)))
 
     def _ping(self) -> None:
         """See whether clients can be reached, now and then."""
@@ -329,8 +348,8 @@ class Node:
     # --- watchdog and fence
 
     def _feed(self, until_ns: int) -> None:
-        self.lease_until_ns = until_ns
         self._observer.extended(self, until_ns)
+        self.lease_until_ns = until_ns
         self._schedule.at(self._true_ns(until_ns), self._bite, self.life, until_ns)
 
     def _true_ns(self, local_ns: int) -> int:
@@ -360,12 +379,12 @@ class Node:
             self.crash("fenced")
             return
         self.frozen = True
-        self.work.freeze(self._held)
+        self.work.finish(self._held)
         self._schedule.at(self._schedule.now + self.spec.hold_ns, self._reset_at_last, life)
 
     def _held(self) -> None:
-        """Nothing of the application is on its way any more."""
-        if self.is_up:
+        """No write of the application is under way any more. If none has been lost sight of, the fence holds."""
+        if self.is_up and not self.work.in_doubt:
             self._observer.gone(self, "held")
             self.tell(Held())
 

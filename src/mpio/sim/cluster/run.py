@@ -18,7 +18,7 @@ from mpio.sim.cluster.world import World
 
 BOOT_SPREAD_NS = 300_000_000
 JOIN_PERIODS = 20  # to join: some heartbeats until others have seen them, the slot watched before
-_POLL_NS = 50_000_000
+_POLL_NS = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +66,7 @@ class Run:
         self.violations: list[Violation] = []
         self.recovered_ns: int | None = None
         world, schedule = self.world, self.world.schedule
-        rules, settings = world.rules, plan.settings_of(0)
-        del settings
+        rules = world.rules
         self.bound_ns = (self.theory.outage_ns + rules.terms.longest(rules.dead_ns + rules.terms.deadline_ns) +
                          2 * plan.reboot_ns + (JOIN_PERIODS + 4) * rules.terms.period_ns + rules.split_ns +
                          2 * rules.terms.fence_ns + 2 * plan.network.idle_ns)
@@ -83,30 +82,28 @@ class Run:
         schedule = self.world.schedule
         schedule.run(self.plan.heal_ns, _never)
         deadline_ns = schedule.now + self.bound_ns
-        written = [node.work.done if node.life else 0 for node in self.world.nodes]
         while schedule.now < deadline_ns:
             schedule.run(schedule.now + _POLL_NS, _never)
-            if self._is_well(written):
+            if self._is_well():
                 self.recovered_ns = schedule.now - self.plan.heal_ns
                 break
         else:
-            self._say_what_is_wrong(written)
+            limit = f"{self.bound_ns / 1e9:.3f} s after the last fault"
+            self.violations += [Violation("liveness", f"{text} {limit}") for text in self._complaints()]
         self.violations += [Violation(breach.rule, f"{breach.detail} at {breach.t_ns / 1e9:.3f} s")
                             for breach in judge(self.world, self.faults, self.theory)]
 
-    def _is_well(self, written: list[int]) -> bool:
-        """Every node is a member and sees every other live; every unit is written."""
-        return not any(self._complaints(written))
+    def _is_well(self) -> bool:
+        """Every node is a member and sees every other live; every unit has somebody."""
+        return all(node.is_serving for node in self.world.nodes) and not self._complaints()
 
-    def _complaints(self, written: list[int]) -> list[str]:
+    def _complaints(self) -> list[str]:
         found = []
         world = self.world
         for node in world.nodes:
-            if not node.is_serving:
-                state = node.machine.status(node.process.clock()).state if node.machine is not None else "no storage"
-                found.append(f"node {node.number} is {state if node.is_up else 'off'}")
+            if not node.is_serving or node.machine is None:
+                found.append(f"node {node.number} is {node.state if node.is_up else 'off'}")
                 continue
-            assert node.machine is not None
             found += [f"node {node.number} sees node {peer.node} as {peer.state}"
                       for peer in node.machine.status(node.process.clock()).peers if peer.state is not PeerState.LIVE]
         for unit in range(world.register.units):
@@ -114,11 +111,6 @@ class Run:
             if owner is None or not world.nodes[owner[0]].is_up or world.nodes[owner[0]].life != owner[1]:
                 found.append(f"unit {unit} belongs to {owner}")
         return found
-
-    def _say_what_is_wrong(self, written: list[int]) -> None:
-        limit = f"{self.bound_ns / 1e9:.3f} s after the last fault"
-        self.violations += [Violation("liveness", f"{text} {limit}") for text in self._complaints(written)]
-
 
 def _never() -> bool:
     return False

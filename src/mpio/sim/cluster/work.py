@@ -65,7 +65,7 @@ class Work:
     """The application of one life of a node: a write to each of its units, one at a time, again and again.
 
     Attributes:
-        stopping: it begins nothing new. done: writes that ended well.
+        stopping: it begins nothing new. done: writes that ended well. in_doubt: one failed that may still land.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Work:
     ) -> None:
         self.stopping = False
         self.done = 0
+        self.in_doubt = False
         self._node = node
         self._register = register
         self._rng = rng
@@ -129,10 +130,12 @@ class Work:
         self._out += 1
         data = unit_block(unit, self.life, self._sequence, self._block_size)
         self._node.host.write(
-            (self._first_block + unit) * self._block_size, data, lambda error: self._ended(unit, error))
+            (self._first_block + unit) * self._block_size, data,
+            lambda error, may_land: self._ended(unit, error, may_land=may_land))
 
-    def _ended(self, unit: int, error: str) -> None:
+    def _ended(self, unit: int, error: str, *, may_land: bool) -> None:
         self._out -= 1
+        self.in_doubt |= may_land
         pause_ns = self._rng.randrange(self._think_ns + 1)
         if error:
             pause_ns += _ERROR_PAUSE_NS
@@ -149,10 +152,6 @@ class Work:
         self.stopping = True
         self._when_quiet = done
         self._quiet()
-
-    def freeze(self, done: Callable[[], None]) -> None:
-        """As `finish`, for a node that is fenced: whatever was waited for before is off."""
-        self.finish(done)
 
     def stop(self) -> None:
         """The node is gone."""

@@ -183,9 +183,7 @@ class World:
 
     def booted(self, node: Node) -> None:
         """A life has begun."""
-        life = (node.number, node.life)
-        self._lives[node.number, node.generation] = life
-        self.takeovers.began(life)
+        self._lives[node.number, node.generation] = (node.number, node.life)
 
     def gone(self, node: Node, cause: str) -> None:
         """The life can send nothing new any more."""
@@ -202,7 +200,9 @@ class World:
         self.record.told.append(Told(now, node.number, str(event.kind), event.fields))
         self.record.counts[f"told {event.kind}"] += 1
         if event.kind is Kind.HEARTBEAT_STATE_CHANGED and event.fields.get("new") == "running":
-            self.record.served.setdefault(life, now)
+            if life not in self.record.served:
+                self.record.served[life] = now
+                self.takeovers.began(life, now)
         elif event.kind is Kind.HEARTBEAT_NEGOTIATED:
             self.record.negotiated[life] = now
         elif event.kind in _OVER:
@@ -235,7 +235,8 @@ class World:
     def extended(self, node: Node, until_ns: int) -> None:
         """A lease is longer now. It must rest on a heartbeat that is on the medium, counted from its issue."""
         life = (node.number, node.life)
-        if not self.rules.counts_from_issue or self.record.negotiated.get(life) == self.schedule.now:
+        if not self.rules.counts_from_issue or self.record.negotiated.get(life) == self.schedule.now or (
+                node.lease_until_ns is not None and until_ns <= node.lease_until_ns):
             return
         issue_ns = self._landed_issue.get(life)
         if issue_ns is None or until_ns > issue_ns + self.rules.terms.deadline_ns:
