@@ -31,6 +31,10 @@ class Word(IntEnum):
     """The master: `number` is the newest poll, and the one before is approved if `other` is 1."""
     HELD = 3
     """The sender is fenced and the fence holds."""
+    ASKS = 4
+    """o2cb: the sender's heartbeat hangs."""
+    APPROVES = 5
+    """o2cb: all hang, so every timer starts anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ def parse(data: bytes) -> Message | None:
     if len(data) != _MESSAGE.size:
         return None
     magic, version, word, generation, number, other = _MESSAGE.unpack(data)
-    if magic != _MAGIC or version != _VERSION or word not in (Word.HANGS, Word.POLL, Word.HELD):
+    if magic != _MAGIC or version != _VERSION or word not in tuple(Word):
         return None
     return Message(Word(word), generation, number, other)
 

@@ -1,19 +1,21 @@
 """mpio's own heartbeat: joining, leaving, riding through, fencing, pills, splits."""
 
+from tests.unit.heartbeat.world import Stall, World
+
 from mpio.events import Kind
 from mpio.heartbeat.machine import Cause, Leave, Poison, Reachable
 from mpio.heartbeat.own import Own, Settings
 from mpio.heartbeat.region import Holds, Layout
 from mpio.heartbeat.timing import Timing
 from mpio.units import seconds
-from tests.unit.heartbeat.world import Stall, World
 
 REGION = bytes(range(16))
 TIMING = Timing.of(seconds(30))
 
 
-def machine(node: int, nodes: tuple[int, ...] = (0, 1), life: int = 1, timing: Timing = TIMING, **more: bool) -> Own:
-    return Own(Settings(node, nodes, 1000 * life + node + 1, REGION, timing, Layout(Holds.OWN, 512, 8), **more))
+def machine(node: int, nodes: tuple[int, ...] = (0, 1), life: int = 1, timing: Timing = TIMING, *, network: bool = True) -> Own:
+    layout = Layout(Holds.OWN, 512, 8)
+    return Own(Settings(node, nodes, 1000 * life + node + 1, REGION, timing, layout, f"node{node}", network))
 
 
 def cluster(count: int = 2, stalls: list[Stall] | None = None, **more: object) -> World:

@@ -97,6 +97,12 @@ class World:
                 self.give(node, Connected(other))
                 self.give(other, Connected(node))
 
+    def intrude(self, key: int, machine: Heartbeat) -> None:
+        """A machine that nobody knows of, kept under a key of its own."""
+        self.machines[key] = machine
+        self._lives[key] = 1
+        self._do(key, machine.start(self.local(key)))
+
     def crash(self, node: int) -> None:
         self.crashed[node] = True
         self._lives[node] += 1
