@@ -125,6 +125,26 @@ class Tail:
         return min(1.0, 3 / self.samples)
 
 
+class Distribution:
+    """Latencies to be drawn: those that were measured, above u those of the fit.
+
+    Args:
+        latencies_ns: as measured, in any order; at least one.
+        fit: of their tail, or None.
+    """
+
+    def __init__(self, latencies_ns: Sequence[int], fit: Fit | None) -> None:
+        self._ordered = sorted(latencies_ns)
+        self._fit = fit
+
+    def at(self, uniform: float) -> int:
+        """The latency that this share, from 0 up to 1, of all heartbeats stays below."""
+        fit, beyond = self._fit, 1 - uniform
+        if fit is not None and beyond < fit.share:
+            return min(LEVEL_MAX_NS, round(fit.from_ns + fit.pareto.quantile_ns(max(beyond / fit.share, 1e-300))))
+        return self._ordered[int(uniform * len(self._ordered))]
+
+
 def percentiles(latencies_ns: Sequence[int]) -> dict[str, int]:
     """p50, p90, p99, p99.9 and max, each a value that was measured. Empty for an empty sample."""
     if not latencies_ns:
