@@ -16,6 +16,7 @@ from tests.peers import MpioTarget, find
 from mpio.errors import InputError
 from mpio.io import nbd_store
 from mpio.io.nbd_store import NbdStore
+from mpio.model.task import Buffer
 from mpio.proto.nbd.uri import parse_uri
 from mpio.proto.scsi.sense import SPACE_ALLOCATION_FAILED, WRITE_ERROR
 from mpio.target.allocation import BlockStatus
@@ -96,10 +97,10 @@ def test_it_is_a_bytearray(uri: str) -> None:
 def test_many_at_a_time(uri: str) -> None:
     store, count = open_uri(uri), 64
 
-    async def run() -> list[bytes | StoreError]:
-        results: list[asyncio.Future[bytes | StoreError]] = []
+    async def run() -> list[Buffer | StoreError]:
+        results: list[asyncio.Future[Buffer | StoreError]] = []
 
-        def take() -> Callable[[bytes | StoreError], None]:
+        def take() -> Callable[[Buffer | StoreError], None]:
             results.append(asyncio.get_running_loop().create_future())
             return results[-1].set_result
 
@@ -186,12 +187,53 @@ def test_a_server_that_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         store.close()
 
 
+def test_a_write_that_ends_after_a_flush_is_not_covered_by_it(tmp_path: Path,
+                                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was on its way when the flush was, and is acknowledged; then the server loses it. The next flush says so."""
+    monkeypatch.setattr(nbd_store, "RETRY_NS", 0)
+    ended: list[str] = []
+    with nbdkit(tmp_path, "memory", str(SIZE), "wdelay=1", filters=["delay"]) as (uri, process):
+        store = open_uri(uri)
+        store.begin_write(0, b"x" * 512, lambda _: ended.append("write"), fua=False)
+        store.begin_flush(lambda _: ended.append("flush"))
+        store.drain()
+        process.kill()
+        process.wait()
+        with pytest.raises(StoreError):
+            store.read(0, 512)
+    assert ended == ["flush", "write"]
+    path = uri.rpartition("=")[2]
+    Path(path).unlink(missing_ok=True)
+    with nbdkit(tmp_path, "memory", str(SIZE)) as (other, _):
+        shutil.move(other.rpartition("=")[2], path)
+        store.write(512, b"y" * 512)
+        with pytest.raises(StoreError, match="may be lost"):
+            store.flush()
+        store.flush()
+        store.close()
+
+
+def test_a_flush_that_failed_fails_for_ever(tmp_path: Path) -> None:
+    """The server's kernel may have dropped what it could not write, and would call the next attempt a success."""
+    once = f"if [ -e {tmp_path}/failed ]; then exit 0; fi; touch {tmp_path}/failed; echo EIO >&2; exit 1"
+    with nbdkit(tmp_path, "eval", f"get_size=echo {SIZE}", "pread=head -c $3 /dev/zero", "pwrite=cat >/dev/null",
+                f"flush={once}", "can_flush=exit 0") as (uri, _):
+        store = open_uri(uri)
+        store.write(0, b"x" * 512)
+        for _ in range(2):
+            with pytest.raises(StoreError, match="FLUSH with error 5") as caught:
+                store.flush()
+            assert caught.value.sense == WRITE_ERROR
+        assert store.read(0, 512) == bytes(512)
+        store.close()
+
+
 def test_a_server_that_dies_with_a_write_in_flight_is_not_asked_again(tmp_path: Path,
                                                                        monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nbd_store, "RETRY_NS", 0)
     with nbdkit(tmp_path, "memory", str(SIZE), "wdelay=60", filters=["delay"]) as (uri, process):
         store = open_uri(uri)
-        results: list[bytes | StoreError] = []
+        results: list[Buffer | StoreError] = []
         store.begin_write(0, b"x" * 512, results.append, fua=False)
         store.read(0, 512)  # goes past it
         process.kill()

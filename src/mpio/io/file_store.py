@@ -9,7 +9,6 @@ discarded ranges goes back to the file system where it can take it.
 import ctypes
 import errno
 import fcntl
-import mmap
 import os
 import stat
 import time
@@ -27,6 +26,7 @@ from mpio.target.task_queue import Done
 _FALLOC_PUNCH_HOLE = 0x02 | 0x01  # with KEEP_SIZE; zeroes the range, on block devices too (linux/falloc.h)
 _NOT_OFFERED = frozenset((errno.EOPNOTSUPP, errno.ENOSYS, errno.ENODEV, errno.EINVAL))
 _NO_SPACE = frozenset((errno.ENOSPC, errno.EDQUOT))
+_PAGE_BYTES = 4096
 _ALIGNMENTS = (512, 4096)  # of direct I/O: what the device's logical blocks are
 
 THREADS_MAX = 16  # I/Os that wait for one disk side by side
@@ -37,6 +37,13 @@ SLOW_WRITES = 256  # go to threads after one that had to wait, until it is tried
 _libc = ctypes.CDLL(None, use_errno=True)
 _fallocate = _libc.fallocate
 _fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+
+
+def _aligned(length: int) -> memoryview:
+    """Room that begins at a page, as direct I/O wants it; from the heap, since fresh pages cost more than the I/O."""
+    room = bytearray(length + _PAGE_BYTES - 1)
+    start = -ctypes.addressof(ctypes.c_char.from_buffer(room)) % _PAGE_BYTES
+    return memoryview(room)[start : start + length]
 
 
 class FileStore:
@@ -79,8 +86,8 @@ class FileStore:
         self._flush_error: StoreError | None = None
         self._direct = direct
         self._slow_writes = 0  # that go to threads yet
-        self._workers: Workers[bytes, StoreError] = Workers(THREADS_MAX, StoreError)
-        self._nowait = not direct
+        self._workers: Workers[Buffer, StoreError] = Workers(THREADS_MAX, StoreError)
+        self._nowait = True
         self.defers = not is_in_memory(self._fd)
 
     def _lock(self) -> None:
@@ -130,7 +137,7 @@ class FileStore:
     def _find_alignment(self) -> int:
         for alignment in _ALIGNMENTS:
             try:
-                os.preadv(self._fd, [memoryview(mmap.mmap(-1, alignment))], 0)
+                os.preadv(self._fd, [_aligned(alignment)], 0)
             except OSError:
                 continue
             return alignment
@@ -141,7 +148,7 @@ class FileStore:
     def read(self, offset: int, length: int) -> bytes:
         """The bytes. Raises StoreError."""
         if self._direct:
-            return self._read_direct(offset, length)
+            return bytes(self._read_direct(offset, length))
         pieces = []
         try:
             while length:
@@ -155,20 +162,18 @@ class FileStore:
             raise StoreError(f"{self.path}: {error.strerror}", READ_ERROR) from None
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def _read_direct(self, offset: int, length: int) -> bytes:
-        if not length:
-            return b""
-        room = mmap.mmap(-1, length)  # whole pages, as direct I/O wants them
+    def _read_direct(self, offset: int, length: int) -> memoryview:
+        room = _aligned(length)
         at = 0
         try:
             while at < length:
-                count = os.preadv(self._fd, [memoryview(room)[at:]], offset + at)
+                count = os.preadv(self._fd, [room[at:]], offset + at)
                 if count <= 0:
                     raise StoreError(f"{self.path} has been cut short", READ_ERROR)
                 at += count
         except OSError as error:
             raise StoreError(f"{self.path}: {error.strerror}", READ_ERROR) from None
-        return room[:]
+        return room
 
     def write(self, offset: int, data: Buffer) -> None:
         """Write all of it. Raises StoreError."""
@@ -177,7 +182,7 @@ class FileStore:
     def _write(self, offset: int, data: Buffer, flags: int) -> bytes:
         view = memoryview(data)
         if self._direct and view:
-            aligned = memoryview(mmap.mmap(-1, len(data)))
+            aligned = _aligned(len(data))
             aligned[:] = view
             view = aligned
         try:
@@ -236,13 +241,16 @@ class FileStore:
 
     # --- begun now, done later
 
-    def begin_read(self, offset: int, length: int, done: Done) -> bytes | None:
+    def begin_read(self, offset: int, length: int, done: Done) -> Buffer | None:
         """See DeferringStore."""
+        if self._direct:
+            self._workers.start(lambda: self._read_direct(offset, length), done)
+            return None
         if self._nowait:
             room = bytearray(length)
             try:
                 if os.preadv(self._fd, [room], offset, os.RWF_NOWAIT) == length:
-                    return bytes(room)
+                    return room
             except BlockingIOError:
                 pass
             except OSError as error:

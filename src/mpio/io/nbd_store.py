@@ -1,6 +1,6 @@
 """A block store behind an NBD server, such as nbdkit or qemu-nbd: one connection, several requests in flight.
 
-Lost connections: it is opened again for the next request, unless writes were on their way. What became of those nobody
+A lost connection is opened again for the next request, unless writes were on their way. What became of those nobody
 knows, and they might still land on top of later ones, so the store then stays broken. If writes were acknowledged and
 not flushed, the first flush after a new connection fails: the server may have lost them.
 """
@@ -68,8 +68,9 @@ class NbdStore:
         self._unsent: list[Buffer] = []
         self._sending = False  # a call of `_send` is due
         self._blocked = False
-        self._dirty = False  # acknowledged and not flushed
-        self._flush_fails = False
+        self._dirty = False  # something was acknowledged that no flush has covered
+        self._flush_fails = False  # the next one: such data were with a server that is gone
+        self._flush_error: StoreError | None = None
         self._broken: StoreError | None = None
         self._tried_ns = 0
         try:
@@ -105,8 +106,7 @@ class NbdStore:
             write_zeroes(self, offset, length)
             return
         pieces = [(at, min(ZEROES_MAX, offset + length - at)) for at in range(offset, offset + length, ZEROES_MAX)]
-        self._dirty = True
-        self._wait(lambda done: self._submit(Command.WRITE_ZEROES, pieces, done))
+        self._wait(lambda done: self._submit(Command.WRITE_ZEROES, pieces, self._unflushed(done)))
 
     def allocation(self, offset: int, length: int) -> tuple[BlockStatus, int]:
         """See ThinStore. A server that does not tell has it all mapped. Raises StoreError."""
@@ -150,7 +150,7 @@ class NbdStore:
 
     def _wait(self, begin: Callable[[Done], bool]) -> bytes:
         """Begin something, and stay until it is done."""
-        results: list[bytes | StoreError] = []
+        results: list[Buffer | StoreError] = []
         if begin(results.append):
             return b""
         while not results:
@@ -158,7 +158,7 @@ class NbdStore:
         (result,) = results
         if isinstance(result, StoreError):
             raise result
-        return result
+        return bytes(result)
 
     # --- begun now, done later
 
@@ -171,31 +171,44 @@ class NbdStore:
 
     def begin_write(self, offset: int, data: Buffer, done: Done, *, fua: bool) -> bool:
         """See DeferringStore."""
-        then = done
         can_fua = bool(self._export.flags & ExportFlag.SEND_FUA)
-        if fua and not can_fua:
-            def then(result: bytes | StoreError) -> None:
-                if isinstance(result, StoreError):
-                    done(result)
-                else:
-                    self._begin_flush_for(done)
 
-        self._dirty = True
+        def flush(result: Buffer | StoreError) -> None:
+            if isinstance(result, StoreError):
+                done(result)
+            else:
+                self._begin_flush_for(done)
+
+        then = done if fua and can_fua else self._unflushed(flush if fua else done)
         self._submit(Command.WRITE, self._cut(offset, len(data)), then, memoryview(data), fua=fua and can_fua)
         return False
 
+    def _unflushed(self, done: Done) -> Done:
+        """`done` for a write that the next flush has to cover. Only now: a flush that is on its way does not."""
+
+        def then(result: Buffer | StoreError) -> None:
+            self._dirty = self._dirty or not isinstance(result, StoreError)
+            done(result)
+
+        return then
+
     def begin_flush(self, done: Done) -> bool:
-        """See DeferringStore."""
+        """See DeferringStore. What the server could not flush once it may have dropped: then this fails for ever."""
+        if self._flush_error is not None:
+            raise self._flush_error
         self._connected()
         if self._flush_fails:
-            self._flush_fails = self._dirty = False
+            self._flush_fails = False
             raise StoreError(f"{self.uri}: the server was gone, and what was not flushed may be lost", WRITE_ERROR)
         if not self._export.flags & ExportFlag.SEND_FLUSH:
             return True
         self._dirty = False
 
-        def finish(result: bytes | StoreError) -> None:
-            self._dirty = self._dirty or isinstance(result, StoreError)
+        def finish(result: Buffer | StoreError) -> None:
+            if isinstance(result, StoreError):
+                self._dirty = True
+                if result.sense != _LOST:
+                    self._flush_error = result
             done(result)
 
         self._submit(Command.FLUSH, [(0, 0)], finish)
@@ -294,7 +307,7 @@ class NbdStore:
             self._disconnect("another export")
             self._broken = StoreError(f"{self.uri}: the server has another export now: {export}", _LOST)
             raise self._broken
-        self._flush_fails = self._dirty
+        self._flush_fails, self._dirty = self._flush_fails or self._dirty, False
 
     def _connect(self) -> Export:
         """Connect, and shake hands. Raises StoreError."""

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from mpio.model.task import Status
+from mpio.model.task import Buffer, Status
 from mpio.proto.scsi.sense import Sense
 
 
@@ -15,7 +15,7 @@ class Response(NamedTuple):
 
     status: int
     sense: bytes = b""
-    data: bytes = b""
+    data: Buffer = b""
     length: int | None = None
 
 

@@ -20,8 +20,8 @@ from mpio.target.response import GOOD, Response, check
 from mpio.target.state import UnitState
 from mpio.target.store import BlockStore, StoreError
 
-Done = Callable[[bytes | StoreError], None]
-"""Takes what was read, empty bytes for anything else, or what went wrong."""
+Done = Callable[[Buffer | StoreError], None]
+"""Takes what was read, which nothing changes any more; empty bytes for anything else; or what went wrong."""
 
 Reply = Callable[[Response], None]
 """Takes the answer to a command."""
@@ -47,7 +47,7 @@ class DeferringStore(BlockStore, Protocol):
     def defers(self) -> bool:
         """Whether I/O waits for something slower than memory."""
 
-    def begin_read(self, offset: int, length: int, done: Done) -> bytes | None:
+    def begin_read(self, offset: int, length: int, done: Done) -> Buffer | None:
         """The bytes, or None if `done` gets them later."""
 
     def begin_write(self, offset: int, data: Buffer, done: Done, *, fua: bool) -> bool:
@@ -143,12 +143,12 @@ class TaskQueue:
             if is_write and (len(task.data) != length or unit.is_write_protected):
                 return False
 
-        def done(result: bytes | StoreError) -> None:
+        def done(result: Buffer | StoreError) -> None:
             self._running -= 1
             reply(self._response(result))
             self._advance()
 
-        result: bytes | StoreError | None
+        result: Buffer | StoreError | None
         self._running += 1
         try:
             if is_read:
@@ -164,7 +164,7 @@ class TaskQueue:
             reply(self._response(result))
         return True
 
-    def _response(self, result: bytes | StoreError) -> Response:
+    def _response(self, result: Buffer | StoreError) -> Response:
         if isinstance(result, StoreError):
             return check(result.sense, descriptor=self._unit.descriptor_sense)
         return Response(0, b"", result) if result else GOOD

@@ -13,6 +13,7 @@ from mpio.errors import InputError
 from mpio.io import file_store
 from mpio.io.file_store import FileStore
 from mpio.io.workers import Workers
+from mpio.model.task import Buffer
 from mpio.proto.scsi.sense import WRITE_ERROR
 from mpio.target.allocation import BlockStatus
 from mpio.target.store import StoreError
@@ -28,17 +29,17 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> FileStore:
         pytest.skip(str(refused))
 
 
-def collect(store: FileStore, *begin: Callable[[Callable[[bytes | StoreError], None]], bytes | bool | None]
-            ) -> list[bytes | StoreError]:
+def collect(store: FileStore, *begin: Callable[[Callable[[Buffer | StoreError], None]], Buffer | bool | None]
+            ) -> list[Buffer | StoreError]:
     """Begin all, and wait on the event loop until all are done."""
 
-    async def run() -> list[bytes | StoreError]:
-        results: list[asyncio.Future[bytes | StoreError]] = []
+    async def run() -> list[Buffer | StoreError]:
+        results: list[asyncio.Future[Buffer | StoreError]] = []
         for one in begin:
             future = asyncio.get_running_loop().create_future()
             results.append(future)
             result = one(future.set_result)
-            if isinstance(result, bytes):
+            if isinstance(result, bytes | bytearray | memoryview):
                 future.set_result(result)
             elif result:
                 future.set_result(b"")
@@ -67,7 +68,7 @@ def test_nothing_is_read_and_written_too(store: FileStore) -> None:
 
 def test_drain_waits_and_hands_out(store: FileStore) -> None:
     async def run() -> None:
-        done: list[bytes | StoreError] = []
+        done: list[Buffer | StoreError] = []
         for _ in range(40):
             store.begin_flush(done.append)
         store.drain()
@@ -82,7 +83,7 @@ def test_a_disk_that_hangs_is_told(store: FileStore, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(os, "fdatasync", lambda _fd: free.wait())
 
     async def run() -> None:
-        done: list[bytes | StoreError] = []
+        done: list[Buffer | StoreError] = []
         store.begin_flush(done.append)
         with pytest.raises(StoreError, match="has not ended"):
             store.drain()
@@ -114,7 +115,7 @@ def test_after_a_write_that_had_to_wait_the_next_ones_do_not_hold_the_loop_up(
     monkeypatch.setattr(file_store, "SLOW_WRITES", 2)
     at_once: list[bool] = []
 
-    def begin(done: Callable[[bytes | StoreError], None]) -> bool:
+    def begin(done: Callable[[Buffer | StoreError], None]) -> bool:
         at_once.append(store.begin_write(0, b"x" * 512, done, fua=False))
         return at_once[-1]
 

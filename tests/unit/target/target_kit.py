@@ -44,7 +44,7 @@ class Kit:
     def good(self, nexus: Nexus, cdb: bytes, data: Buffer = b"") -> bytes:
         response = self.run(nexus, cdb, data)
         assert response.status == Status.GOOD, Sense.parse(response.sense)
-        return response.data
+        return bytes(response.data)
 
     def sense(self, nexus: Nexus, cdb: bytes, data: Buffer = b"", lun: int = 1) -> Sense:
         response = self.run(nexus, cdb, data, lun)

@@ -83,7 +83,8 @@ def test_whatever_the_filters_were_the_target_is_as_before(steps: list[tuple[Any
     dropped = any(step[:2] == ("add", "drop-response") for step in steps)
     for line, task in run.tasks:
         if line.is_up() and not dropped:
-            assert task.outcome is Outcome.COMPLETED, task
+            # Held back, it lets a later one meet the unit attention of a reset, and the initiator then aborts it
+            assert task.outcome in (Outcome.COMPLETED, Outcome.CLEARED), task
         if not line.is_up():
             assert task.outcome is not Outcome.PENDING, task
     assert node.filters.next_deadline() is None

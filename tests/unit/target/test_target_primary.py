@@ -29,7 +29,7 @@ def identity(kit: Kit, nexus: Nexus, lun: int = 1) -> PathIdentity:
     while True:
         response = kit.run(nexus, request, lun=lun)
         try:
-            request, allocation = script.send((response.status, response.sense, response.data[:allocation]))
+            request, allocation = script.send((response.status, response.sense, bytes(response.data[:allocation])))
         except StopIteration as end:
             found: PathIdentity = end.value
             return found
