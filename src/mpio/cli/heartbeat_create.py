@@ -32,6 +32,10 @@ _KINDS = {"own": Holds.OWN, "o2cb": Holds.O2CB, "sbd": Holds.SBD}
               help="Own: a node fences itself so long after its last good heartbeat, 60s.")
 @click.option("--dead", "dead_ns", type=DURATION, metavar="TIME",
               help="Own: the others call it dead after so long; a tenth more than the deadline, and 5s at least.")
+@click.option("--fence-latency", "fence_ns", type=DURATION, metavar="TIME",
+              help="Own: how long a node may take to stop once it must, 1s; the dead timeout leaves room for it.")
+@click.option("--drain", "drain_ns", type=DURATION, metavar="TIME",
+              help="Own: how long what it sent before can still land on the storage, 2s; likewise.")
 @click.option("--watchdog", type=click.IntRange(1, 3600), metavar="SECONDS", help="SBD: timeout_watchdog, 5.")
 @click.option("--msgwait", type=click.IntRange(1, 7200), metavar="SECONDS",
               help="SBD: timeout_msgwait, twice the watchdog's.")
@@ -39,7 +43,7 @@ _KINDS = {"own": Holds.OWN, "o2cb": Holds.O2CB, "sbd": Holds.SBD}
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     place: Place, personality: str, slots: int, period_ns: int | None, deadline_ns: int | None, dead_ns: int | None,
-    watchdog: int | None, msgwait: int | None, yes: bool, as_json: bool,
+    fence_ns: int | None, drain_ns: int | None, watchdog: int | None, msgwait: int | None, yes: bool, as_json: bool,
 ) -> None:
     """Make an empty heartbeat region on DEVICE; a FILE that is not there is made.
 
@@ -48,10 +52,11 @@ def command(
     """
     kind = _KINDS[personality]
     if kind is not Holds.OWN:
-        _must_not_be({"--period": period_ns, "--deadline": deadline_ns, "--dead": dead_ns}, "own", personality)
+        given = {"--period": period_ns, "--deadline": deadline_ns, "--dead": dead_ns, "--fence-latency": fence_ns}
+        _must_not_be({**given, "--drain": drain_ns}, "own", personality)
     if kind is not Holds.SBD:
         _must_not_be({"--watchdog": watchdog, "--msgwait": msgwait}, "sbd", personality)
-    times = _times(period_ns, deadline_ns, dead_ns)
+    times = _times(period_ns, deadline_ns, dead_ns, fence_ns, drain_ns)
     asyncio.run(_create(place, kind, slots, times, _sbd_times(watchdog, msgwait), yes=yes, as_json=as_json))
 
 
@@ -61,12 +66,18 @@ def _must_not_be(given: dict[str, int | None], owner: str, personality: str) -> 
             raise InputError(name, f"goes with --personality {owner}, not with {personality}")
 
 
-def _times(period_ns: int | None, deadline_ns: int | None, dead_ns: int | None) -> own.Timing:
+def _times(
+    period_ns: int | None, deadline_ns: int | None, dead_ns: int | None, fence_ns: int | None, drain_ns: int | None
+) -> own.Timing:
     """What is not given fits what is. Raises InputError with the numbers if the times are not safe."""
     default = Timing()
-    period_ns, deadline_ns = period_ns or default.period_ns, deadline_ns or default.deadline_ns
     try:
-        timing = Timing.of(deadline_ns, period_ns)
+        timing = Timing.of(
+            default.deadline_ns if deadline_ns is None else deadline_ns,
+            default.period_ns if period_ns is None else period_ns,
+            default.fence_ns if fence_ns is None else fence_ns,
+            default.drain_ns if drain_ns is None else drain_ns,
+        )
         if dead_ns is not None:
             timing = dataclasses.replace(timing, dead_ns=dead_ns)
     except ValueError as error:

@@ -130,7 +130,7 @@ def _line(view: SlotView, seen: Seen) -> str:
     beat = view.beat
     name = f" {beat.name}" if beat.name else ""
     parts = [f"node {view.node}{name}: {view.look.value}"]
-    if view.look in (Look.SILENT, Look.BEATING):
+    if view.look in (Look.SILENT, Look.BEATING, Look.DEAD):
         least = "for at least" if view.is_at_least else "last change"
         assert view.age_ns is not None
         parts.append(f"{least} {format_duration(view.age_ns)}{'' if view.is_at_least else ' ago'}")

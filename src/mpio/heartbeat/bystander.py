@@ -26,6 +26,8 @@ class Look(StrEnum):
     SILENT = "silent"
     """In use, and not seen to change often enough."""
     BEATING = "beating"
+    DEAD = "dead"
+    """Did not change for its whole dead timeout while we looked."""
     LEFT = "left"
     """Its node said goodbye."""
     HELD = "held"
@@ -183,7 +185,8 @@ class Bystander:
         same_life = was_used and beat.generation == old.generation
         gap_ns = now - slot.changed_ns if same_life and slot.changed_ns is not None else None
         is_measured = gap_ns is not None and not slot.blind
-        slot.changes = slot.changes + 1 if same_life else 1
+        was_dead = gap_ns is not None and old.dead_ns is not None and gap_ns >= old.dead_ns
+        slot.changes = slot.changes + 1 if same_life and not was_dead else 1
         slot.changed_ns, slot.blind = now, False
         restarted = was_used and 0 not in (old.generation, beat.generation) and not same_life
         return Change(slot.node, look, slot.look(), beat, gap_ns, is_measured, restarted)
@@ -195,6 +198,8 @@ def _view(slot: _Slot, now: int) -> SlotView:
     if look not in (Look.SILENT, Look.BEATING) or since is None:
         return SlotView(slot.node, look, beat, trouble=slot.trouble)
     age_ns = now - since
+    if beat.dead_ns is not None and age_ns >= beat.dead_ns:
+        look = Look.DEAD
     return SlotView(
         slot.node, look, beat, age_ns, slot.changed_ns is None,
         None if beat.deadline_ns is None else beat.deadline_ns - age_ns,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mpio.errors import InputError
 from mpio.heartbeat.formats import own, sbd
+from mpio.heartbeat.formats.broken import SECTOR_SIZES, Broken
 from mpio.heartbeat.region import Found, Holds, Layout, blank, look, look_length
 from mpio.io.heartbeat_store import Blocks
 
@@ -58,12 +59,24 @@ async def write(blocks: Blocks, offset: int, data: bytes, timeout_s: float = TIM
 
 
 async def find(blocks: Blocks) -> Found:
-    """What is on the blocks. Raises InputError if it can't be read."""
+    """What is on the blocks. Raises InputError if it can't be read.
+
+    A file that takes smaller blocks than the region has sectors goes by the region's: `blocks.block_size` is set.
+    """
+    if blocks.block_size_is_free:
+        head = await read(blocks, 0, min(max(SECTOR_SIZES), blocks.size_bytes))
+        for size in SECTOR_SIZES:
+            if isinstance(head, bytes) and size > blocks.block_size and _has_header(head[:size]):
+                blocks.block_size = size
     length = min(look_length(blocks.block_size), blocks.size_bytes // blocks.block_size * blocks.block_size)
     data = await read(blocks, 0, length) if length else b""
     if isinstance(data, Unread):
         data = await _what_can_be_read(blocks, length, data)
     return look(data, blocks.block_size)
+
+
+def _has_header(sector: bytes) -> bool:
+    return not isinstance(own.parse_header(sector), Broken) or not isinstance(sbd.parse_header(sector), Broken)
 
 
 async def _what_can_be_read(blocks: Blocks, length: int, failed: Unread) -> bytes:
@@ -93,16 +106,16 @@ async def make(blocks: Blocks, layout: Layout, header: sbd.Header | own.Header |
     await write(blocks, begin, pending)
 
 
-async def read_slots(blocks: Blocks, layout: Layout) -> Sequence[bytes | str]:
+async def read_slots(blocks: Blocks, layout: Layout, timeout_s: float = TIMEOUT_S) -> Sequence[bytes | str]:
     """One look at all slots (with SBD, and their mailboxes), in one read; one by one only where that fails."""
     offset, length = layout.span(0, layout.slots - 1)
     step = length // layout.slots
-    data = await read(blocks, offset, length)
+    data = await read(blocks, offset, length, timeout_s)
     if isinstance(data, bytes):
         return [data[at:at + step] for at in range(0, length, step)]
     if data.hangs:
         return [data.words] * layout.slots
-    found = [await read(blocks, layout.slot(node), step) for node in range(layout.slots)]
+    found = [await read(blocks, layout.slot(node), step, timeout_s) for node in range(layout.slots)]
     return [piece.words if isinstance(piece, Unread) else piece for piece in found]
 
 

@@ -16,9 +16,12 @@ from mpio.errors import InputError, MpioError
 from mpio.io.disk import Disk
 from mpio.io.file_store import FileStore
 from mpio.model.task import Buffer
+from mpio.proto.scsi.sense import READ_ERROR
 from mpio.target.store import StoreError
 
 _BLKSSZGET = 0x1268  # the logical block size of a block device (linux/fs.h)
+
+REQUESTS_MAX = 64  # that hang; more are refused. Above what a machine has out at a time, for others ask here too
 
 ReadEnd = Callable[[bytes | None, str], None]
 """Takes the bytes and "", or None and what went wrong."""
@@ -31,12 +34,13 @@ class Blocks(Protocol):
 
     Attributes:
         name: for people. size_bytes: what there is. block_size: the unit of atomic writes; offsets and lengths are
-            multiples of it.
+            multiples of it. block_size_is_free: nobody said which, and larger ones would do as well.
     """
 
     name: str
     size_bytes: int
     block_size: int
+    block_size_is_free: bool
 
     def read(self, offset: int, length: int, end: ReadEnd) -> None:
         """Begin to read; `end` is called once, later, on the event loop. Never raises."""
@@ -73,6 +77,7 @@ class FileBlocks:
         self.size_bytes = self._store.size_bytes
         smallest = _logical_block_size(path) if stat.S_ISBLK(kind) else self._store.alignment if self.direct else 512
         self.block_size = block_size or smallest
+        self.block_size_is_free = block_size is None and not stat.S_ISBLK(kind)
         if self.block_size < smallest:
             raise InputError(str(path), f"has blocks of {smallest} bytes, and {self.block_size} were asked for")
         self._pending = 0
@@ -89,6 +94,9 @@ class FileBlocks:
                 end(bytes(result), "")
 
         self._pending += 1
+        if self._pending > REQUESTS_MAX:
+            asyncio.get_running_loop().call_soon(done, _too_many(self.name))
+            return
         try:
             data = self._store.begin_read(offset, length, done)
         except StoreError as error:
@@ -105,6 +113,9 @@ class FileBlocks:
             end(str(result) if isinstance(result, StoreError) else "")
 
         self._pending += 1
+        if self._pending > REQUESTS_MAX:
+            asyncio.get_running_loop().call_soon(done, _too_many(self.name))
+            return
         try:
             at_once = self._store.begin_write(offset, data, done, fua=True)
         except StoreError as error:
@@ -118,6 +129,10 @@ class FileBlocks:
         if not self._pending and not self._closed:
             self._closed = True
             self._store.close()
+
+
+def _too_many(name: str) -> StoreError:
+    return StoreError(f"{REQUESTS_MAX} requests to {name} hang: no more are sent", READ_ERROR)
 
 
 def _open(path: Path, *, is_device: bool, read_only: bool) -> tuple[FileStore, bool]:
@@ -148,9 +163,13 @@ class MapBlocks:
         self.name = disk.map.name
         self.size_bytes = disk.size_bytes
         self.block_size = disk.block_size
+        self.block_size_is_free = False
 
     def read(self, offset: int, length: int, end: ReadEnd) -> None:
         """See Blocks."""
+        if len(self._tasks) >= REQUESTS_MAX:
+            asyncio.get_running_loop().call_soon(end, None, str(_too_many(self.name)))
+            return
 
         async def run() -> None:
             try:
@@ -164,6 +183,9 @@ class MapBlocks:
 
     def write(self, offset: int, data: bytes, end: WriteEnd) -> None:
         """See Blocks. With FUA, for the same reason as with a file."""
+        if len(self._tasks) >= REQUESTS_MAX:
+            asyncio.get_running_loop().call_soon(end, str(_too_many(self.name)))
+            return
 
         async def run() -> None:
             try:
@@ -213,6 +235,7 @@ class Region:
         self.name = inner.name
         self.size_bytes = room if length is None else length
         self.block_size = inner.block_size
+        self.block_size_is_free = inner.block_size_is_free
 
     def read(self, offset: int, length: int, end: ReadEnd) -> None:
         """See Blocks."""
