@@ -97,6 +97,10 @@ class Kind(StrEnum):
     QUORUM_GAINED = "QuorumGained"  # cause
     REACHABILITY_CHANGED = "ReachabilityChanged"  # old, new
     NODE_FENCED = "NodeFenced"  # node, cause, reason
+    NODE_HALTED = "NodeHalted"  # node, how: nothing of it can reach the LUN any more
+    NODE_CRASHED = "NodeCrashed"  # node
+    SERVICE_STARTED = "ServiceStarted"  # term, cause
+    SERVICE_STOPPED = "ServiceStopped"  # term, cause
 
 
 @dataclass(frozen=True, slots=True)

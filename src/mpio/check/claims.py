@@ -29,6 +29,7 @@ class Facts:
         reinstate_bound_ns: the computed one, None where there is none.
         last_heal_ns: when the last fault was over; None without faults.
         ended_after_heal: I/Os that ended well after that.
+        cut_short: faults that the node itself did not see the end of.
         complete: False if the run did not come to its end; `incomplete` says why.
     """
 
@@ -52,6 +53,7 @@ class Facts:
     false_failovers_allowed: bool
     complete: bool
     incomplete: str = ""
+    cut_short: Sequence[FaultTrace] = ()
 
     @property
     def traces(self) -> list[FaultTrace]:
@@ -209,7 +211,7 @@ def _errors(facts: Facts) -> Claim:
 
 
 def _no_false_failover(facts: Facts) -> Claim:
-    wrong = false_failovers(facts.events, facts.traces)
+    wrong = false_failovers(facts.events, [*facts.traces, *facts.cut_short])
     if not wrong:
         return _claim(passed=True, detail="no path was given up but those that a fault was on")
     listed = "; ".join(f"{event.source} {event.kind}: {event.fields.get('cause', '')}" for event in wrong[:_SHOWN_MAX])

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 
 from mpio.check.bounds import measure
 from mpio.check.claims import Facts, judge_all
-from mpio.check.stall import FaultStall, fault_traces, of_node
+from mpio.check.heartbeats import ClusterFacts, judge_cluster
+from mpio.check.stall import FaultStall, FaultTrace, fault_traces, of_node
 from mpio.check.verdict import Claim, Result
+from mpio.drill.cluster import HeartbeatCluster
 from mpio.drill.node import Node
+from mpio.drill.personality import FENCE_NS
 from mpio.drill.scenario import Scenario
 from mpio.events import Event
 from mpio.units import NS_PER_S, format_duration
@@ -53,7 +56,8 @@ def judged(node: Node, scenario: Scenario, course: Course, *, read_only: bool, t
     recovered_ns = course.recovered_ns
     return Judged(node, Facts(
         events=_until(events, end_ns) if node.halted else events,
-        stalls=_to_the_end(stalls, node),
+        stalls=[stall for stall in stalls if _saw_the_end(node, stall.trace)],
+        cut_short=[trace for trace in faults if not _saw_the_end(node, trace)],
         findings=[] if workload is None else workload.findings(),
         faulty_blocks=0 if workload is None else workload.faulty_blocks,
         blocks_checked=0 if workload is None else workload.blocks_checked,
@@ -91,11 +95,9 @@ def _until(events: Sequence[Event], end_ns: int) -> list[Event]:
     return [event for event in events if event.t_ns < end_ns]
 
 
-def _to_the_end(stalls: Sequence[FaultStall], node: Node) -> list[FaultStall]:
-    """The faults that the node saw the end of. What became of the others is for the claims about fences."""
-    if not node.halted:
-        return list(stalls)
-    return [stall for stall in stalls if stall.trace.end_ns < node.halted_ns]
+def _saw_the_end(node: Node, trace: FaultTrace) -> bool:
+    """Whether the node was there until a fault was over. If not, the fault is for the claims about fences."""
+    return not node.halted or trace.end_ns < node.halted_ns
 
 
 def claims_of_all(nodes: Sequence[Judged]) -> list[Claim]:
@@ -118,6 +120,32 @@ def _joined(name: str, claims: Sequence[tuple[int, Claim]]) -> Claim:
         detail = "; ".join(f"node {node}: {claim.detail}" for node, claim in told)
     evidence = [value for _, claim in told for value in claim.evidence]
     return Claim(name, result, detail, tuple(evidence))
+
+
+def cluster_claims(cluster: HeartbeatCluster, scenario: Scenario, nodes: Sequence[Judged], course: Course,
+                   ) -> list[Claim]:
+    """What is claimed of the nodes as a cluster."""
+    spec, kind = scenario.cluster, cluster.personality
+    return judge_cluster(ClusterFacts(
+        events=course.events,
+        nodes=[item.node.number for item in nodes],
+        paths=scenario.path_count,
+        traces={item.node.number: [*item.facts.traces, *item.facts.cut_short] for item in nodes},
+        deadline_ns=kind.deadline_ns,
+        dead_ns=kind.dead_ns,
+        sample_ns=kind.sample_ns,
+        fence_ns=FENCE_NS,
+        period_ns=kind.period_ns,
+        stall_ns=nodes[0].node.bounds(()).single.worst_ns,
+        margins=cluster.margins(),
+        min_margin=scenario.claims.min_margin,
+        has_service=spec.service,
+        writes=cluster.log.writes,
+        service_found=cluster.log.wrong,
+        began_ns=cluster.start_ns,
+        ended_ns=cluster.end_ns or course.end_ns,
+        complete=not course.incomplete,
+    ))
 
 
 def summed_counts(nodes: Sequence[Judged]) -> dict[str, int]:

@@ -270,12 +270,10 @@ def _check_steps(scenario: Scenario, places: Places) -> None:
 def _check_cluster_step(scenario: Scenario, index: int, places: Places) -> None:
     """What a step about nodes and their networks needs."""
     step, cluster = scenario.steps[index], scenario.cluster
-    if not scenario.has_heartbeats and (step.action == "poison" or step.network != "storage"
+    if not scenario.has_heartbeats and (step.action in ("crash", "poison") or step.network != "storage"
                                         or step.after in NODE_MOMENTS):
-        key = "action" if step.action == "poison" else "network" if step.network != "storage" else "after"
+        key = "action" if step.action in ("crash", "poison") else "network" if step.network != "storage" else "after"
         raise places.error("step", index, key, "is about heartbeats: expected [cluster] with 2 nodes or more")
-    if step.action == "crash" and cluster.nodes == 1:
-        raise places.error("step", index, "action", "crash needs [cluster] with 2 nodes or more")
     if step.network == "storage":
         return
     if step.path != "all":

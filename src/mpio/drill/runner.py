@@ -20,8 +20,18 @@ from mpio import __version__
 from mpio.check.blocks import Finding
 from mpio.check.stall import FaultStall
 from mpio.check.verdict import Claim, Result, overall
+from mpio.drill.cluster import HeartbeatCluster
 from mpio.drill.fabric import Fabric, Fault, require_supported
-from mpio.drill.judging import Course, Judged, claims_of_all, judged, latency_metrics, rates, summed_counts
+from mpio.drill.judging import (
+    Course,
+    Judged,
+    claims_of_all,
+    cluster_claims,
+    judged,
+    latency_metrics,
+    rates,
+    summed_counts,
+)
 from mpio.drill.node import Node
 from mpio.drill.render import as_run
 from mpio.drill.request import DrillRequest, effective_scenario, parse_urls, repro
@@ -38,7 +48,6 @@ __all__ = ["DrillRequest", "DrillResult", "run_drill"]
 
 PATIENCE_NS = 30 * NS_PER_S  # past the bounds: for all paths to come back after the last heal, and for I/O to end
 _FINDINGS_SHOWN_MAX = 1_000
-_IN_SERVICE = ("up", "ghost", "delayed")  # a `PathState`; in standby, and held back on purpose, is as it should be
 _SECRETS = ("password", "password_in", "discovery_password")
 
 
@@ -84,6 +93,7 @@ class _Drill:
         self._target: DrillTarget | None = None
         self._steps: Steps | None = None
         self._nodes: list[Node] = []
+        self._cluster: HeartbeatCluster | None = None
         self._watch = Watch(self._journal, self._clock)
         self._incomplete = "it never began"
         self._work_ns = (0, 0)
@@ -134,6 +144,9 @@ class _Drill:
         if not self._read_only:
             self._phase("fill")
             await asyncio.gather(*(workload.fill() for workload in workloads))
+        if self._cluster is not None:
+            self._phase("join")
+            await self._cluster.start()
         self._phase("faults")
         for workload in workloads:
             workload.mark_start()
@@ -152,6 +165,8 @@ class _Drill:
             if not work.done():
                 work.cancel()
             await asyncio.gather(work, return_exceptions=True)
+        if self._cluster is not None:
+            await self._cluster.leave()
         self._phase("verification")
         for node in nodes:
             await node.verify(self._reader_for(node))
@@ -191,13 +206,24 @@ class _Drill:
             wires = fabric.portals[(number - 1) * paths:number * paths]
             await self._open(node, [dataclasses.replace(address, portal=portal)
                                     for address, portal in zip(addresses, wires, strict=True)])
-        self._steps = Steps(scenario, fabric, self._target, None, self._watch, self._journal, self._clock,
+        if scenario.has_heartbeats:
+            self._cluster = HeartbeatCluster(scenario, self._nodes, self._world, self._journal,
+                                             lambda node: self._sever(fabric, node), self._rng)
+            stack.push_async_callback(self._cluster.close)
+        self._steps = Steps(scenario, fabric, self._target, self._cluster, self._watch, self._journal, self._clock,
                             self._world.before_fault)
         stack.push_async_callback(self._steps.heal_all)  # before the disks are closed, so that they can log out
 
     def _new_node(self, number: int) -> Node:
         return Node(number, self._scenario, self._world, self._journal, self._rng, self._directory.history,
                     read_only=self._read_only)
+
+    async def _sever(self, fabric: Fabric, node: int) -> None:
+        """Reset every connection of a node's paths, where the wires can."""
+        if "reset" in fabric.supported:
+            paths = self._scenario.path_count
+            for path in range((node - 1) * paths, node * paths):
+                await fabric.inject(path, Fault("reset"))
 
     async def _open(self, node: Node, addresses: Sequence[TargetAddress]) -> None:
         try:
@@ -256,6 +282,8 @@ class _Drill:
                 node.workload = None
             nodes = self._judge(end_ns, traces=False)
         claims = claims_of_all(nodes)
+        if self._cluster is not None and self._cluster.start_ns:
+            claims += cluster_claims(self._cluster, self._scenario, nodes, self._course(end_ns))
         verdict = overall(claims)
         self._record(Kind.RUN_ENDED, verdict=str(verdict))
         metrics = self._metrics(nodes)
@@ -276,9 +304,11 @@ class _Drill:
                            self._seed, metrics)
 
     def _judge(self, end_ns: int, *, traces: bool = True) -> list[Judged]:
-        course = Course(list(self._journal), end_ns, self._recovered_ns, self._incomplete)
-        return [judged(node, self._scenario, course, read_only=self._read_only, traces=traces)
+        return [judged(node, self._scenario, self._course(end_ns), read_only=self._read_only, traces=traces)
                 for node in self._nodes or [self._new_node(1)]]
+
+    def _course(self, end_ns: int) -> Course:
+        return Course(list(self._journal), end_ns, self._recovered_ns, self._incomplete)
 
     def _stall_json(self, node: Node, stall: FaultStall) -> dict[str, object]:
         return stall.as_json() | ({"node": node.number} if len(self._nodes) > 1 else {})
@@ -302,6 +332,7 @@ class _Drill:
             "history_lines": self._directory.history_lines,
             "history_left_out": self._directory.history_left_out,
             "fences": _summed([sampler.fences() for _, sampler in samplers]),
+            **({} if self._cluster is None else {"heartbeats": self._cluster.as_json()}),
             "paths": [path | ({"node": node.number} if len(self._nodes) > 1 else {})
                       for node, sampler in samplers for path in sampler.as_json()],
         }

@@ -18,7 +18,8 @@ from mpio.drill.tgtd_process import TgtdProcess
 from mpio.drill.workload import WorkDisk
 from mpio.engine.status import MapStatus
 from mpio.events import Journal
-from mpio.io.disk import open_map
+from mpio.io.disk import Disk, open_map
+from mpio.io.heartbeat_store import Blocks, MapBlocks
 from mpio.model.address import Portal, TargetAddress
 from mpio.model.settings import Settings
 from mpio.units import NS_PER_S
@@ -92,6 +93,11 @@ class World:
     def fabric(self, kind: Cuts, portals: Sequence[Portal]) -> Fabric:
         """The wires to these portals, one path each."""
         return RelayFabric(portals) if kind == "relay" else DirectFabric(portals)
+
+    def blocks(self, disk: DrillDisk) -> Blocks:
+        """The disk as heartbeats use it."""
+        assert isinstance(disk, Disk)
+        return MapBlocks(disk)
 
     def disk(self, addresses: Sequence[TargetAddress], settings: Settings, journal: Journal, rng: random.Random,
              ) -> AbstractAsyncContextManager[DrillDisk]:
