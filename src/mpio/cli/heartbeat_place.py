@@ -10,6 +10,7 @@ import click
 
 from mpio.cli.options import SIZE, map_options, paths_from, settings_from
 from mpio.errors import InputError
+from mpio.events import Journal
 from mpio.io.heartbeat_store import Blocks, FileBlocks, MapBlocks, Region
 from mpio.model.address import Portal, TargetAddress
 from mpio.model.settings import Settings, profile
@@ -27,8 +28,11 @@ class Place:
     settings: Settings
 
     @contextlib.asynccontextmanager
-    async def open(self, *, read_only: bool = False) -> AsyncIterator[Blocks]:
-        """The blocks from the region's start to the end of the device. Raises MpioError."""
+    async def open(self, *, read_only: bool = False, journal: Journal | None = None) -> AsyncIterator[Blocks]:
+        """The blocks from the region's start to the end of the device; a map's events go to the journal.
+
+        Raises MpioError.
+        """
         if self.path is not None:
             file = FileBlocks(self.path, self.block_size, read_only=read_only)
             try:
@@ -38,7 +42,7 @@ class Place:
             return
         from mpio.io.disk import open_map
 
-        async with open_map(self.paths, self.settings) as disk:
+        async with open_map(self.paths, self.settings, journal=journal) as disk:
             if self.block_size not in (None, disk.block_size):
                 raise InputError("--block-size", f"the LUN has blocks of {disk.block_size} bytes")
             blocks = MapBlocks(disk)
