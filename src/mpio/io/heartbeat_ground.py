@@ -1,0 +1,86 @@
+"""Where heartbeats are measured: a scratch file of our own, or one sector of somebody's region, borrowed and put back."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from mpio.errors import InputError
+from mpio.heartbeat.region import Found, Holds
+from mpio.io.heartbeat_region import Unread, find, read, write
+from mpio.io.heartbeat_store import Blocks
+
+_FILL_BYTES = 1 << 20
+QUIET_S = 5.0  # two periods of o2cb and a bit: who heartbeats here writes in that time
+ABOUT_MAX_BYTES = 1 << 36
+
+
+def make_scratch(path: Path, size_bytes: int) -> Path:
+    """A new file, filled so that every block is allocated: at `path`, or in it if that is a directory.
+
+    Who opens it then unlinks it, so that nothing is left whatever happens. Raises InputError.
+    """
+    target = path / f".mpio-heartbeat-{secrets.token_hex(6)}" if path.is_dir() else path
+    if size_bytes > ABOUT_MAX_BYTES:
+        raise InputError(str(path), f"expected a scratch file of at most {ABOUT_MAX_BYTES} bytes, found {size_bytes}")
+    try:
+        fd = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise InputError(str(path), f"a scratch file can't be made there: {error.strerror}") from None
+    try:
+        left = size_bytes
+        while left:
+            left -= os.write(fd, os.urandom(min(left, _FILL_BYTES)))
+        os.fsync(fd)
+    except BaseException as error:
+        target.unlink()
+        if isinstance(error, OSError):
+            raise InputError(str(path), f"the scratch file can't be filled: {error.strerror}") from None
+        raise
+    finally:
+        os.close(fd)
+    return target
+
+
+async def must_be_free(blocks: Blocks, own: int, *, placed: bool) -> Found:
+    """Raise InputError if a sector of these blocks may not be borrowed.
+
+    Args:
+        blocks: the region. own: the sector's offset in it.
+        placed: whether a person said where the region is.
+    """
+    found = await find(blocks)
+    if found.holds is Holds.EMPTY or (found.holds is Holds.FOREIGN and placed):
+        return found
+    if found.holds is Holds.FOREIGN:
+        raise InputError(blocks.name, (
+            f"there is {found.words}; say with --region where a sector may be written for the time being, or measure "
+            "reads alone with --read-only"))
+    if found.holds is Holds.SBD:
+        raise InputError(blocks.name, (
+            f"there is {found.words}, and nothing tells whether nodes read it; measure in another place, or reads "
+            "alone with --read-only"))
+    length = own + blocks.block_size
+    before = await read(blocks, 0, length)
+    await asyncio.sleep(QUIET_S)
+    if isinstance(before, Unread) or await read(blocks, 0, length) != before:
+        raise InputError(blocks.name, (
+            f"there is {found.words}, and nodes are heartbeating in it; measure in another place, or reads alone with "
+            "--read-only"))
+    return found
+
+
+@contextlib.asynccontextmanager
+async def borrowed(blocks: Blocks, own: int, is_ours: bytes) -> AsyncIterator[None]:
+    """Put a sector back at the end to what it was, if it still begins as what we write there does. Raises InputError."""
+    before = await read(blocks, own, blocks.block_size)
+    if isinstance(before, Unread):
+        raise InputError(blocks.name, f"the sector at {own} of the region can't be read: {before.words}")
+    try:
+        yield
+    finally:
+        now = await read(blocks, own, blocks.block_size)
+        if isinstance(now, bytes) and now.startswith(is_ours):
+            await write(blocks, own, before)
