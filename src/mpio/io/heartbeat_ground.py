@@ -1,4 +1,4 @@
-"""Where heartbeats are measured: a scratch file of our own, or one sector of somebody's region, borrowed and put back."""
+"""Where heartbeats are measured: a scratch file of our own, or one sector of a region, borrowed and put back."""
 
 import asyncio
 import contextlib
@@ -48,7 +48,8 @@ async def must_be_free(blocks: Blocks, own: int, *, placed: bool) -> Found:
     """Raise InputError if a sector of these blocks may not be borrowed.
 
     Args:
-        blocks: the region. own: the sector's offset in it.
+        blocks: the region.
+        own: the sector's offset in it.
         placed: whether a person said where the region is.
     """
     found = await find(blocks)
@@ -73,14 +74,35 @@ async def must_be_free(blocks: Blocks, own: int, *, placed: bool) -> Found:
 
 
 @contextlib.asynccontextmanager
-async def borrowed(blocks: Blocks, own: int, is_ours: bytes) -> AsyncIterator[None]:
-    """Put a sector back at the end to what it was, if it still begins as what we write there does. Raises InputError."""
+async def borrowed(blocks: Blocks, own: int, is_ours: bytes, undo: Path) -> AsyncIterator[None]:
+    """Put a sector back at the end to what it was, if it still begins as what we write there does.
+
+    What it holds is first written to the file `undo`, which goes away once it is back.
+
+    Raises:
+        InputError: it can't be read or kept; at the end, that it can't be put back, and where its contents are.
+    """
     before = await read(blocks, own, blocks.block_size)
     if isinstance(before, Unread):
         raise InputError(blocks.name, f"the sector at {own} of the region can't be read: {before.words}")
     try:
+        with undo.open("xb") as file:
+            file.write(before)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise InputError(str(undo), f"what the sector holds can't be kept here: {error.strerror}") from None
+    try:
         yield
     finally:
         now = await read(blocks, own, blocks.block_size)
+        trouble = now.words if isinstance(now, Unread) else ""
         if isinstance(now, bytes) and now.startswith(is_ours):
-            await write(blocks, own, before)
+            try:
+                await write(blocks, own, before)
+            except InputError as error:
+                trouble = str(error)
+        if trouble:
+            raise InputError(blocks.name, (
+                f"the sector at {own} of the region could not be put back: {trouble}; what it held is in {undo}"))
+        undo.unlink()

@@ -14,7 +14,7 @@ from typing import Any
 
 from mpio.errors import InputError
 from mpio.io.heartbeat_store import Blocks
-from mpio.units import NS_PER_S, format_duration
+from mpio.units import NS_PER_S
 
 ROUNDS_MAX = 5_000_000
 ERRORS_MAX = 100  # of requests; more, and more than there are good rounds, measure nothing
