@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 EXIT_CODES = {Result.PASS: 0, Result.FAIL: 1, Result.UNKNOWN: 3}
 RUNS_MAX = 10_000
+NODES_MAX = 8
 
 
 @click.command(short_help="Test failover.")
@@ -32,6 +33,8 @@ RUNS_MAX = 10_000
 @click.option("--list", "list_scenarios", is_flag=True, help="Name the built-in scenarios and the faults, and end.")
 @click.option("--portal", "portals", type=PORTAL, multiple=True, metavar="HOST[:PORT]",
               help="A further path to the LUN of the first URL. May be repeated.")
+@click.option("--nodes", type=click.IntRange(1, NODES_MAX), metavar="N",
+              help="So many nodes with heartbeats on the LUN; without a scenario, the one named heartbeat.")
 @click.option("--profile", "profile_name", type=click.Choice(sorted(PROFILES)),
               help="Settings instead of the scenario's.")
 @click.option("--set", "overrides", type=SETTING, multiple=True, metavar="NAME=VALUE",
@@ -59,6 +62,7 @@ def command(
     words: tuple[str, ...],
     list_scenarios: bool,
     portals: tuple[Portal, ...],
+    nodes: int | None,
     profile_name: str | None,
     overrides: tuple[tuple[str, object], ...],
     cuts: str | None,
@@ -82,12 +86,12 @@ def command(
     if list_scenarios:
         _print_scenarios()
         return 0
-    from mpio.drill.parse import load_scenario
+    from mpio.drill.parse import load_scenario, with_nodes
 
     names = [word for word in words if not word.startswith("iscsi:")]
     if len(names) > 1:
         raise InputError("SCENARIO", f"expected one scenario and URLs that begin with iscsi://, found {names[1]!r}")
-    scenario = load_scenario(names[0] if names else "default")
+    scenario = load_scenario(names[0] if names else "default" if (nodes or 1) == 1 else "heartbeat")
     addresses = _addresses([word for word in words if word.startswith("iscsi:")], portals)
     base = profile(profile_name) if profile_name else scenario.settings
     settings = settings_from(base, overrides, user, secret_file, addresses[0] if addresses else None)
@@ -95,6 +99,8 @@ def command(
     kind = scenario.cuts if cuts is None else dataclasses.replace(scenario.cuts, kind=cuts)  # type: ignore[arg-type]
     scenario = dataclasses.replace(scenario, settings=settings, about=about, cuts=kind,
                                    profile=profile_name or scenario.profile)
+    if nodes is not None:
+        scenario = with_nodes(scenario, nodes)
     return _run_all(scenario, addresses, _scratch(scratch), yes=yes, seed=seed, runs=runs, out=out,
                     compare=compare, as_json=as_json, quiet=quiet)
 

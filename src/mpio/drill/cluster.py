@@ -32,8 +32,6 @@ SOURCE = "heartbeat"
 CLIENTS = {0: 100}
 """Who is pinged on the client network, with what an answer is worth."""
 PING_NS = NS_PER_S // 2
-IDLE_MIN_NS = 3 * NS_PER_S // 2
-"""A peer is not disconnected by less silence than this: pauses of a busy machine are no split."""
 SAMPLES_MAX = 36_000
 _POLL_S = 0.05
 _LEAVE_S = 10.0
@@ -131,10 +129,10 @@ class HeartbeatCluster:
         return Region(self._world.blocks(node.disk), layout_of(self._scenario).heartbeat_offset, HEARTBEAT_BYTES)
 
     def _join(self, node: Node, key: bytes) -> _Member:
-        period_ns, clock, rng = self._scenario.cluster.period, self._world.clock, node.rng("heartbeat")
+        kind, clock, rng = self.personality, self._world.clock, node.rng("heartbeat")
         peers = [other.number for other in self._nodes if other is not node]
-        links = PeerLinks(node.number, peers, key, rng.getrandbits(64) | 1, idle_ns=max(4 * period_ns, IDLE_MIN_NS))
-        network = ClusterNetwork(links, self._switches["cluster"].port(node.number), period_ns, clock)
+        links = PeerLinks(node.number, peers, key, rng.getrandbits(64) | 1, kind.idle_ns)
+        network = ClusterNetwork(links, self._switches["cluster"].port(node.number), kind.keepalive_ns, clock)
         agent = Agent(self.personality.make(node.number, rng), blocks=self._region(node),
                       guard=_Guard(lambda: self._halt(node, "fenced")), journal=node.journal, source=SOURCE,
                       network=network, clock=clock)

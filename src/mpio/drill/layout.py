@@ -14,6 +14,7 @@ from mpio.errors import InputError
 
 SERVICE_BYTES = 64 << 10
 HEARTBEAT_BYTES = 4 << 20  # 255 slots of any format at any block size, and their header
+SHARED_BYTES = SERVICE_BYTES + HEARTBEAT_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,7 @@ def layout_of(scenario: Scenario) -> Layout:
 
 def region_within(length: int, nodes: int, block_size: int) -> int:
     """The region for each node where all of it must fit into `length` bytes; zero or less where it can't."""
-    shared = SERVICE_BYTES + HEARTBEAT_BYTES if nodes > 1 else 0
-    return (length - shared) // nodes // block_size * block_size
+    return (length - (SHARED_BYTES if nodes > 1 else 0)) // nodes // block_size * block_size
 
 
 def check_layout(scenario: Scenario, size_bytes: int, block_size: int,
@@ -66,7 +66,7 @@ def check_layout(scenario: Scenario, size_bytes: int, block_size: int,
         raise error(key, f"expected whole blocks of {block_size} bytes")
     if layout.end > size_bytes:
         what = "a region" if layout.nodes == 1 else (
-            f"regions of {layout.nodes} nodes, and {SERVICE_BYTES + HEARTBEAT_BYTES} bytes for what they share,")
+            f"regions of {layout.nodes} nodes, and {SHARED_BYTES} bytes for what they share,")
         raise error("region", f"expected {what} within the LU of {size_bytes} bytes, found an end at {layout.end}")
     for size in workload.block_sizes:
         if size % block_size:

@@ -80,6 +80,22 @@ def load_scenario(name_or_path: str) -> Scenario:
                          ) from None
 
 
+def with_nodes(scenario: Scenario, nodes: int) -> Scenario:
+    """The scenario with so many nodes. Raises InputError if its steps or its LU do not go with that."""
+    changed = dataclasses.replace(scenario, cluster=dataclasses.replace(scenario.cluster, nodes=nodes))
+    if not changed.paths.urls:
+        check_layout(changed, changed.target.size, changed.target.block_size,
+                     lambda key, message: InputError("--nodes", f"[workload] {key}: {message}"))
+    if nodes > 1 and changed.cuts.kind == "netns":
+        raise InputError("--nodes", "netns has wires for one node only: expected cuts by relay or none")
+    for number, step in enumerate(changed.steps, start=1):
+        if max(changed.step_nodes(step)) > nodes:
+            raise InputError("--nodes", f"step {number} of the scenario is about node {max(changed.step_nodes(step))}")
+        if not changed.has_heartbeats and (step.network != "storage" or step.action in ("crash", "poison")):
+            raise InputError("--nodes", f"step {number} of the scenario needs nodes with heartbeats")
+    return changed
+
+
 # --- parsing
 
 

@@ -22,7 +22,8 @@ class Candidate:
 def candidates(status: Status, late_ns: int) -> list[Candidate]:
     """This node and the others as it sees them; a heartbeat older than `late_ns` is late."""
     own_age_ns = None if status.margin_ns is None else status.budget_ns - status.margin_ns
-    found = [Candidate(status.node, status.score,
+    scored = all(peer.score is not None for peer in status.peers)  # o2cb's and SBD's blocks have no room for it
+    found = [Candidate(status.node, status.score if scored else 0,
                        status.state is NodeState.RUNNING and own_age_ns is not None and own_age_ns <= late_ns)]
     for peer in status.peers:
         if peer.state is PeerState.LIVE:

@@ -6,10 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mpio.drill.layout import SHARED_BYTES, region_within
 from mpio.drill.scenario import Scenario
 from mpio.errors import InputError
 from mpio.events import Event
 from mpio.model.address import TargetAddress
+
+BLOCK_BYTES_MAX = 4096  # regions are whole blocks of any LU
+REGION_MIN_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +54,18 @@ def effective_scenario(request: DrillRequest) -> Scenario:
         if not request.yes:
             raise InputError("scratch", f"the {length} bytes from {offset} of the LU will be overwritten, and what "
                                         "they hold now is lost: say yes to that (--yes)")
-        workload = dataclasses.replace(scenario.workload, offset=offset, region=length)
+        nodes = scenario.cluster.nodes
+        region = length if nodes == 1 else region_within(length, nodes, BLOCK_BYTES_MAX)
+        if nodes > 1 and region < REGION_MIN_BYTES:
+            raise InputError("scratch", f"expected room for {nodes} regions of {REGION_MIN_BYTES} bytes and "
+                                        f"{SHARED_BYTES} bytes that the nodes share, found {length} bytes")
+        workload = dataclasses.replace(scenario.workload, offset=offset, region=region)
         scenario = dataclasses.replace(scenario, workload=workload)
+    elif existing and scenario.has_heartbeats:
+        raise InputError("scratch", "nodes write heartbeats to the LU: say which region of it may be overwritten "
+                                    "(--scratch OFFSET+LENGTH --yes)")
+    if scenario.cluster.nodes > 1 and scenario.cuts.kind == "netns":
+        raise InputError("cuts", "netns has wires for one node only: expected relay or none")
     if existing and scenario.needs_target:
         raise InputError("scenario", f"{scenario.about.name!r} acts on the built-in target's process, and URLs of "
                                      "another target are given")
