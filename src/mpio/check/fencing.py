@@ -7,9 +7,9 @@ Three questions, each with an answer that does not depend on how a heartbeat eng
 - Did each fence that had to come do so in time? (`due_ns`)
 
 All instants are of one true clock (ns); nodes' own clocks may differ from it by `Terms.rate_ppm`. Theory: with a
-heartbeat every P that takes c, a deadline D from the issue of the last good one, and F until a fence holds, a node whose
-storage answers throughout some P + 2 c is not fenced before D after that; one whose storage does not answer at all is
-fenced D + F after its last good heartbeat.
+heartbeat every P that takes c, a deadline D from the issue of the last good one, and F until a fence holds, a node
+whose storage answers throughout some P + 2 c is not fenced before D after that; one whose storage does not answer at
+all is fenced D + F after its last good heartbeat.
 """
 
 from collections.abc import Iterable, Sequence

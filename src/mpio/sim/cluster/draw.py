@@ -44,7 +44,7 @@ def draw_plan(seed: int) -> ClusterPlan:
 
 
 def _own_timing(rng: random.Random) -> dict[str, Any]:
-    """mpio's own personality: A as short as is safe, or a little longer."""
+    """Mpio's own personality: A as short as is safe, or a little longer."""
     period_ns = rng.choice((500 * MS, 500 * MS, 700 * MS, 1 * S))
     deadline_ns = max(rng.choice((2 * S, 3 * S, 4 * S, 4 * S, 6 * S)), 4 * period_ns)
     fence_ns, drain_ns = rng.choice((0, 100 * MS, 300 * MS)), rng.choice((50 * MS, 200 * MS, 1000 * MS))
@@ -124,6 +124,8 @@ def _hard_faults(rng: random.Random, nodes: int, portals: int, deadline_ns: int)
     kinds = rng.choice(_HARD)
     node = rng.randrange(nodes)
     found = []
+    if kinds == ("clients_lost", "split"):
+        return _split_from_clients(rng, at_ns, node, nodes, deadline_ns)
     for kind in kinds:
         whose = range(nodes) if kind.endswith("*") else (node,)
         for number in whose:
@@ -135,12 +137,20 @@ def _hard_faults(rng: random.Random, nodes: int, portals: int, deadline_ns: int)
     return found
 
 
+def _split_from_clients(rng: random.Random, at_ns: int, node: int, nodes: int, deadline_ns: int) -> list[Fault]:
+    """Clients lose a node for good, then the nodes lose each other."""
+    split = _fault(rng, "split", at_ns + 2 * S, 4 * deadline_ns, 0, 0, nodes)
+    return [_fault(rng, "clients_lost", at_ns, split.ends_ns - at_ns + 1 * S, node, 0, nodes), split]
+
+
 _HARD: tuple[tuple[str, ...], ...] = (
     ("all_blackhole",), ("all_blackhole",), ("all_hold",), ("all_hold",), ("all_reset",), ("node_pause",),
     ("all_blackhole*",), ("all_hold*",), ("disk_hang",), ("target_pause",), ("disk_hang", "split"),
-    ("split",), ("split",), ("split", "all_blackhole"), ("split", "clients_lost"), ("mute",), ("mute", "clients_lost"),
+    ("split",), ("split",), ("clients_lost", "split"), ("clients_lost", "split"),
+    ("split", "all_blackhole"), ("split", "clients_lost"), ("mute",), ("mute", "clients_lost"),
     ("split", "node_crash"), ("split", "leave"), ("poison",), ("poison", "all_hold"), ("poison", "disk_slow"),
-    ("poison", "node_pause"), ("node_crash", "all_blackhole"), ("node_crash*",), ("leave*",), ("disk_hang", "node_crash"),
+    ("poison", "node_pause"), ("node_crash", "all_blackhole"), ("node_crash*",), ("leave*",),
+    ("disk_hang", "node_crash"),
     ("blackhole", "split"), ("restart", "split"), ("hold_back",), ("hold_out",), ("all_hold", "split"),
     ("disk_hang", "net_loss"), ("all_blackhole*", "net_loss"), ("disk_error",), ("node_pause", "split"),
     ("disk_hang", "poison"), ("all_hold", "clients_lost"),

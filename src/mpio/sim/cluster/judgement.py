@@ -5,28 +5,31 @@ from mpio.check.fencing import Trouble, due_ns, is_explained, merged
 from mpio.events import Kind
 from mpio.heartbeat.machine import Cause
 from mpio.sim.cluster.plan import Fault
+from mpio.sim.cluster.splits import check_splits
 from mpio.sim.cluster.theory import StorageTheory, network_times
 from mpio.sim.cluster.world import Fenced, World
 
 _NETWORK_TRACE_PERIODS = 10  # heartbeats until everybody has seen on disk whom the others hear
 
 
-def judge(world: World, faults: list[Fault], theory: StorageTheory) -> list[Breach]:
-    """All breaches, those found on the way as well."""
+def judge(
+    world: World, faults: list[Fault], theory: StorageTheory, troubles: list[list[Trouble]],
+) -> list[Breach]:
+    """All breaches, those found on the way as well. `troubles`: of the theory, by node."""
     found = Breaches()
-    troubles = [theory.troubles(node) for node in range(world.plan.nodes)]
     for fence in world.record.fenced:
         why = _unexplained(world, fence, faults, troubles[fence.life[0]])
         if why:
             node, life = fence.life
             found.add("unexplained", fence.t_ns, f"node {node} (life {life}) was fenced ({fence.cause}: "
                                                  f"{fence.reason}) {why}")
-    for life, t_ns in world.record.bitten.items():
-        if not any(trouble.begin_ns <= t_ns <= trouble.end_ns for trouble in _pauses(faults, life[0])):
-            found.add("watchdog", t_ns, f"node {life[0]} (life {life[1]}) did not fence itself, its watchdog did")
+    for bitten, t_ns in world.record.bitten.items():
+        if not any(trouble.begin_ns <= t_ns <= trouble.end_ns for trouble in _pauses(faults, bitten[0])):
+            found.add("watchdog", t_ns, f"node {bitten[0]} (life {bitten[1]}) did not fence itself, its watchdog did")
     for node in range(world.plan.nodes):
         for deaf in theory.deaf_times(node):
             _check_due(world, node, deaf, troubles, found)
+    check_splits(world, faults, found)
     return found.kept + world.breaches.kept + world.takeovers.breaches.kept
 
 
@@ -67,7 +70,9 @@ def _check_due(
     life = next((life for life, served_ns in world.record.served.items()
                  if life[0] == node and served_ns < begin_ns and world.record.gone.get(life, (due, ""))[0] > begin_ns),
                 None)
-    if life is None or all(_touches(merged(others), begin_ns, due) for others in _others(troubles, node)):
+    if life is None or world.record.leaving.get(life, due) < due:
+        return
+    if all(_touches(merged(others), begin_ns, due) for others in _others(troubles, node)):
         return
     world.record.counts["fence that had to come"] += 1
     gone = world.record.gone.get(life)

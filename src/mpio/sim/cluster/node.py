@@ -140,7 +140,8 @@ class Node:
     Attributes:
         life: counted from 1; 0 before the first boot. generation: of this life, for its heartbeat.
         process, host, machine, work: of the present life; machine is None while the storage is not there yet.
-        state: what the machine was last heard to be, a NodeState's value. is_up: whether the present life runs. frozen: its data I/O is stopped for good. left: it has left cleanly.
+        state: what the machine was last heard to be, a NodeState's value.
+        is_up: whether the present life runs. frozen: its data I/O is stopped for good. left: it has left cleanly.
         lease_until_ns: of its watchdog, local time; None while it holds none.
         pauses: reasons why it stands still.
     """

@@ -1,7 +1,7 @@
 """One run of a plan: faults come and go (safety), then all is healed and must be well in time (liveness), then judged.
 
-    result = run_plan(draw_plan(7))
-    result.violations      # what must never happen, and did
+result = run_plan(draw_plan(7))
+result.violations      # what must never happen, and did
 """
 
 import hashlib
@@ -13,11 +13,13 @@ from mpio.errors import MpioError
 from mpio.heartbeat.machine import PeerState
 from mpio.sim.cluster.judgement import judge
 from mpio.sim.cluster.plan import ClusterPlan
+from mpio.sim.cluster.splits import HalvesWatch
 from mpio.sim.cluster.theory import StorageTheory, expanded
 from mpio.sim.cluster.world import World
 
 BOOT_SPREAD_NS = 300_000_000
 JOIN_PERIODS = 20  # to join: some heartbeats until others have seen them, the slot watched before
+_LOOK_NS = 250_000_000
 _POLL_NS = 100_000_000
 
 
@@ -63,6 +65,7 @@ class Run:
         self.world = World(plan)
         self.faults = expanded(plan.faults, len(plan.tpgts))
         self.theory = StorageTheory(plan, self.faults)
+        self.troubles = [self.theory.troubles(node) for node in range(plan.nodes)]
         self.violations: list[Violation] = []
         self.recovered_ns: int | None = None
         world, schedule = self.world, self.world.schedule
@@ -80,7 +83,10 @@ class Run:
     def play(self) -> None:
         """All of it."""
         schedule = self.world.schedule
-        schedule.run(self.plan.heal_ns, _never)
+        halves = HalvesWatch(self.world, self.troubles, self.world.breaches)
+        while schedule.now < self.plan.heal_ns:
+            schedule.run(min(schedule.now + _LOOK_NS, self.plan.heal_ns), _never)
+            halves.look()
         deadline_ns = schedule.now + self.bound_ns
         while schedule.now < deadline_ns:
             schedule.run(schedule.now + _POLL_NS, _never)
@@ -91,7 +97,7 @@ class Run:
             limit = f"{self.bound_ns / 1e9:.3f} s after the last fault"
             self.violations += [Violation("liveness", f"{text} {limit}") for text in self._complaints()]
         self.violations += [Violation(breach.rule, f"{breach.detail} at {breach.t_ns / 1e9:.3f} s")
-                            for breach in judge(self.world, self.faults, self.theory)]
+                            for breach in judge(self.world, self.faults, self.theory, self.troubles)]
 
     def _is_well(self) -> bool:
         """Every node is a member and sees every other live; every unit has somebody."""
@@ -117,7 +123,10 @@ def _never() -> bool:
 
 
 def run_plan(plan: ClusterPlan, look: Callable[[Run], None] | None = None) -> RunResult:
-    """Carry a plan out. Whatever goes wrong in it is a violation, not an exception. `look` gets the world at the end."""
+    """Carry a plan out. Whatever goes wrong in it is a violation, not an exception.
+
+    `look` gets the world at the end.
+    """
     run = Run(plan)
     try:
         run.play()

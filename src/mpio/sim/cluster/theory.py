@@ -14,6 +14,7 @@ from mpio.units import seconds
 
 _DEAF = frozenset(("blackhole", "blackhole_out", "blackhole_back", "hold", "hold_out", "hold_back"))
 """With these nothing comes back, or comes back as long as they last."""
+_SILENCING = frozenset(("node_pause", "node_crash", "leave", "poison"))
 _LIMPING = frozenset(("loss", "slow"))
 _SLOWEST_TCP = 8  # a limping cable can cost so many times its delay: connect, login and the questions about identity
 
@@ -103,12 +104,9 @@ def network_times(plan: ClusterPlan, faults: list[Fault], trace_ns: int) -> list
 
     `trace_ns`: how long after its end a fault may still lead to a decision.
     """
-    found = []
-    for fault in faults:
-        if fault.kind in NETWORK or fault.kind in ("node_pause", "node_crash", "leave", "poison") or (
-                plan.shared and fault.kind in CABLE and fault.portal == 0):
-            found.append(Trouble(fault.at_ns, fault.ends_ns + trace_ns))
-    return found
+    return [Trouble(fault.at_ns, fault.ends_ns + trace_ns) for fault in faults
+            if fault.kind in NETWORK or fault.kind in _SILENCING or (
+                plan.shared and fault.kind in CABLE and fault.portal == 0)]
 
 
 def expanded(faults: Iterable[Fault], portals: int) -> list[Fault]:

@@ -54,6 +54,7 @@ class Record:
 
     Attributes:
         gone: when lives ended, and why. served: when they became members. bitten: lives that the watchdog ended.
+        leaving: when members began to leave. negotiated: when a life's deadline was last negotiated.
     """
 
     told: list[Told] = field(default_factory=list)
@@ -61,7 +62,8 @@ class Record:
     gone: dict[Life, tuple[int, str]] = field(default_factory=dict)
     served: dict[Life, int] = field(default_factory=dict)
     bitten: dict[Life, int] = field(default_factory=dict)
-    negotiated: dict[Life, int] = field(default_factory=dict)  # when last
+    leaving: dict[Life, int] = field(default_factory=dict)
+    negotiated: dict[Life, int] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
 
 
@@ -72,7 +74,7 @@ class ClusterJudge(Judge):
         super().__init__(0, world.plan.block_size, 1, bytes(2 * world.plan.block_size))
         self._world = world
 
-    def landed(self, lba: int, data: Buffer, now: int, connection: int) -> None:
+    def landed(self, lba: int, data: Buffer, now: int, connection: int) -> None:  # noqa: ARG002 - as in Judge
         """Blocks were written to the disk."""
         if data:  # a write that fails at once has no effect
             self._world.landed(lba, bytes(data), now)
@@ -203,6 +205,8 @@ class World:
             if life not in self.record.served:
                 self.record.served[life] = now
                 self.takeovers.began(life, now)
+        elif event.kind is Kind.HEARTBEAT_STATE_CHANGED and event.fields.get("new") == "leaving":
+            self.record.leaving[life] = now
         elif event.kind is Kind.HEARTBEAT_NEGOTIATED:
             self.record.negotiated[life] = now
         elif event.kind in _OVER:
@@ -240,9 +244,10 @@ class World:
             return
         issue_ns = self._landed_issue.get(life)
         if issue_ns is None or until_ns > issue_ns + self.rules.terms.deadline_ns:
-            since = "none has landed" if issue_ns is None else f"the newest that landed was issued at {issue_ns / 1e9:.3f} s"
+            rests = "on none that has landed" if issue_ns is None else (
+                f"on a heartbeat issued at {issue_ns / 1e9:.3f} s")
             self.breaches.add("lease", self.schedule.now, f"node {life[0]} (life {life[1]}) takes a lease until "
-                                                          f"{until_ns / 1e9:.3f} s of its clock; of its heartbeats {since}")
+                                                          f"{until_ns / 1e9:.3f} s of its clock; it rests {rests}")
 
     def heartbeat_sent(self, node: Node, offset: int, data: bytes) -> None:
         """A heartbeat is issued."""
