@@ -19,7 +19,8 @@ from mpio.errors import InputError
 from mpio.heartbeat.machine import Fence
 from mpio.units import NS_PER_S, format_duration
 
-COMMAND_S = 60.0  # a command that has not stopped the node by then does not count as a fence
+COMMAND_S = 60.0  # a command that takes longer is worth a word; ending it half done would be worse
+SLACK = 20  # a watchdog fires at most this part of its timeout before the node's time is up
 LATE_S = 5.0  # after the time at which a watchdog should have reset the machine
 
 Say = Callable[[str], None]
@@ -78,12 +79,12 @@ class CommandGuard:
         except OSError as error:
             self._say(f"the fence command could not be run: {error.strerror}")
             return False
-        try:
-            async with asyncio.timeout(COMMAND_S):
-                code = await process.wait()
-        except TimeoutError:
-            self._say(f"the fence command has not ended within {COMMAND_S:g} s")
-            return False
+        while (code := process.returncode) is None:
+            try:
+                async with asyncio.timeout(COMMAND_S):
+                    await process.wait()
+            except TimeoutError:
+                self._say(f"the fence command has not ended within {COMMAND_S:g} s; until it does, nothing is stopped")
         if code:
             self._say(f"the fence command failed with exit code {code}: this node may still be writing")
         return code == 0
@@ -110,8 +111,9 @@ class Watchdog(Protocol):
 class WatchdogGuard:
     """Feeds a watchdog as long as the node may live, so that it fires when the node's time is up, or a little before.
 
-    The last feed comes so early that the timeout ends with the node's time. Before the first `extend` the node is not
-    a member, and nothing needs to be stopped: it is fed all the same.
+    The last feed comes so early that the timeout ends with the node's time, or SLACK before: a timer that runs a little
+    late must not find that it is too late. Before the first `extend` the node is not a member, and nothing needs to be
+    stopped: it is fed all the same.
 
     Args:
         watchdog: armed. clock: the agent's.
@@ -124,14 +126,16 @@ class WatchdogGuard:
         self._until_ns: int | None = None
         self._fires_ns = 0
         self._fenced = False
+        self._timeout_ns = watchdog.timeout_s * NS_PER_S
         self._timer: asyncio.TimerHandle | None = None
         self._feed()
 
     def extend(self, until_ns: int) -> None:
         """See heartbeat_agent.Guard."""
         self._until_ns = until_ns
-        if self._timer is None and not self._fenced:
-            self._feed()
+        if not self._fenced:
+            self._cancel()
+            self._plan()
 
     async def fence(self, fence: Fence) -> bool:
         """See heartbeat_agent.Guard. It holds when the machine is reset, and then nobody is here to say so."""
@@ -157,19 +161,25 @@ class WatchdogGuard:
     def _feed(self) -> None:
         self._timer = None
         now = self._clock()
-        timeout_ns = self._watchdog.timeout_s * NS_PER_S
-        if self._until_ns is not None and now + timeout_ns > self._until_ns:
+        if self._until_ns is not None and now + self._timeout_ns > self._until_ns:
             return  # it would let the node live too long; `extend` goes on
         try:
             self._watchdog.feed()
         except OSError as error:
             self._say(f"the watchdog can't be fed: {error.strerror}")
             return
-        self._fires_ns = now + timeout_ns
-        next_ns = now + timeout_ns // 3
-        if self._until_ns is not None and now < self._until_ns - timeout_ns < next_ns:
-            next_ns = self._until_ns - timeout_ns
-        self._timer = asyncio.get_running_loop().call_later((next_ns - now) / NS_PER_S, self._feed)
+        self._fires_ns = now + self._timeout_ns
+        self._plan()
+
+    def _plan(self) -> None:
+        """The next feed: in time for the watchdog, and once more just in time for the end of the lease."""
+        now = self._clock()
+        due_ns = self._fires_ns - self._timeout_ns * 2 // 3
+        if self._until_ns is not None:
+            last_ns = self._until_ns - self._timeout_ns - self._timeout_ns // SLACK
+            if self._fires_ns - self._timeout_ns < last_ns < due_ns:
+                due_ns = last_ns
+        self._timer = asyncio.get_running_loop().call_later(max(due_ns - now, 0) / NS_PER_S, self._feed)
 
     def _cancel(self) -> None:
         if self._timer is not None:

@@ -284,7 +284,10 @@ class UdpDatagrams:
     """UDP between addresses that are given by hand.
 
     Args:
-        listen: this node's address. peers: everybody else's, by node number.
+        listen: this node's address; port 0 takes a free one. peers: everybody else's, by node number.
+
+    Attributes:
+        port: where it listens.
 
     Raises:
         InputError: an address can't be had.
@@ -305,6 +308,7 @@ class UdpDatagrams:
             reason = (error.strerror or str(error)).lower()
             raise InputError("--listen", f"can't listen on {listen}: {reason}") from None
         self._socket.setblocking(False)
+        self.port = int(self._socket.getsockname()[1])
         self._receive: Callable[[bytes], None] | None = None
 
     def open(self, receive: Callable[[bytes], None]) -> None:
