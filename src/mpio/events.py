@@ -93,6 +93,7 @@ class Kind(StrEnum):
     POISON_SENT = "PoisonSent"  # node, generation
     POISON_SEEN = "PoisonSeen"  # sender
     POISON_ACKNOWLEDGED = "PoisonAcknowledged"  # node: it is fenced, and says so itself
+    MESSAGE_SEEN = "MessageSeen"  # sender, command: one of SBD's that fences nobody
     QUORUM_LOST = "QuorumLost"  # cause
     QUORUM_GAINED = "QuorumGained"  # cause
     REACHABILITY_CHANGED = "ReachabilityChanged"  # old, new

@@ -1,5 +1,7 @@
 """o2cb: thresholds, negotiation and quorum of the kernel, and what real OCFS2 nodes were measured to do."""
 
+from itertools import pairwise
+
 import pytest
 from tests.unit.heartbeat.world import Stall, World
 
@@ -69,7 +71,7 @@ def test_alone_a_node_negotiates_with_itself_every_six_seconds() -> None:
     assert not world.fenced
     told = [item.at for item in world.kinds(Kind.HEARTBEAT_NEGOTIATED)]
     assert len(told) >= 9
-    assert all(later - earlier == pytest.approx(6) for earlier, later in zip(told, told[1:], strict=False))
+    assert all(later - earlier == pytest.approx(6) for earlier, later in pairwise(told))
 
 
 def test_everybody_hangs_and_nobody_is_fenced() -> None:

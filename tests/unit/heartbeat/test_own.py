@@ -13,7 +13,8 @@ REGION = bytes(range(16))
 TIMING = Timing.of(seconds(30))
 
 
-def machine(node: int, nodes: tuple[int, ...] = (0, 1), life: int = 1, timing: Timing = TIMING, *, network: bool = True) -> Own:
+def machine(node: int, nodes: tuple[int, ...] = (0, 1), life: int = 1, timing: Timing = TIMING, *,
+            network: bool = True) -> Own:
     layout = Layout(Holds.OWN, 512, 8)
     return Own(Settings(node, nodes, 1000 * life + node + 1, REGION, timing, layout, f"node{node}", network))
 
