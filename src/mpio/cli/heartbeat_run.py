@@ -15,7 +15,7 @@ from typing import TextIO
 
 import click
 
-from mpio.cli.heartbeat_machines import Wishes, machine_for
+from mpio.cli.heartbeat_machines import KEEPALIVE_MAX_NS, Wishes, machine_for
 from mpio.cli.heartbeat_nodes import Numbers, Wire, numbers_from, wire_from
 from mpio.cli.heartbeat_place import Place, place_options
 from mpio.cli.heartbeat_words import sentence
@@ -28,8 +28,6 @@ from mpio.io.heartbeat_guard import say_on_stderr
 from mpio.model.address import Portal
 from mpio.units import NS_PER_S, format_duration
 
-KEEPALIVE_MAX_NS = 2 * NS_PER_S
-IDLE_PERIODS = 5
 WATCHDOG = "/dev/watchdog"
 
 
@@ -151,28 +149,28 @@ async def _run(order: Order, wishes: Wishes, journal: Journal) -> Status:
 
     async with contextlib.AsyncExitStack() as stack:
         blocks = await stack.enter_async_context(order.place.open())
-        machine, period_ns, deadline_ns = machine_for(wishes, await find(blocks), blocks, order.place.name)
+        made = await machine_for(wishes, await find(blocks), blocks, order.place.name)
         network = None
         if order.wire is not None:
-            idle_ns = order.idle_ns or IDLE_PERIODS * period_ns
+            idle_ns = order.idle_ns or made.idle_ns
             links = PeerLinks(
                 order.numbers.node, list(order.numbers.peers), order.wire.key, secrets.randbits(63) + 1, idle_ns)
             datagrams = UdpDatagrams(order.wire.listen, order.numbers.peers)
             keepalive_ns = min(idle_ns // 4, KEEPALIVE_MAX_NS)
             network = ClusterNetwork(links, datagrams, keepalive_ns, time.monotonic_ns)
-        guard = _guard(order, deadline_ns)
+        guard = _guard(order, made.budget_ns)
         if order.realtime:
             from mpio.io.heartbeat_priority import raise_priority
 
             for missing in raise_priority():
                 say_on_stderr(missing)
         agent = Agent(
-            machine, blocks=blocks, guard=guard, journal=journal, source=f"heartbeat:{order.numbers.node}",
+            made.machine, blocks=blocks, guard=guard, journal=journal, source=f"heartbeat:{order.numbers.node}",
             network=network,
         )
         agent.start()
         _leave_on_signals(agent)
-        async with _pinging(order, agent, period_ns):
+        async with _pinging(order, agent, made.period_ns):
             return await agent.ended()
 
 
@@ -207,7 +205,7 @@ async def _pinging(order: Order, agent: Agent, period_ns: int) -> AsyncIterator[
             await task
 
 
-def _guard(order: Order, deadline_ns: int) -> Guard:
+def _guard(order: Order, budget_ns: int) -> Guard:
     """What stops the node. Raises InputError."""
     from mpio.io.heartbeat_guard import CommandGuard, LinuxWatchdog, ReportingGuard, WatchdogGuard
 
@@ -219,15 +217,15 @@ def _guard(order: Order, deadline_ns: int) -> Guard:
         return CommandGuard(rest, say_on_stderr, environment)
     if kind == "watchdog" and (rest or order.fence == "watchdog"):
         path = Path(rest or WATCHDOG)
-        wanted_s = max(deadline_ns // (3 * NS_PER_S), 1)
-        if deadline_ns < 3 * NS_PER_S:
-            found = format_duration(deadline_ns)
+        wanted_s = max(budget_ns // (3 * NS_PER_S), 1)
+        if budget_ns < 3 * NS_PER_S:
+            found = format_duration(budget_ns)
             raise InputError("--fence watchdog", f"expected a deadline of 3 s or more, found {found}")
         watchdog = LinuxWatchdog(path, wanted_s)
-        if watchdog.timeout_s * NS_PER_S > deadline_ns // 2:
+        if watchdog.timeout_s * NS_PER_S > budget_ns // 2:
             watchdog.disarm()
             raise InputError(str(path), (
-                f"takes no timeout below {watchdog.timeout_s} s, and a deadline of {format_duration(deadline_ns)} "
+                f"takes no timeout below {watchdog.timeout_s} s, and a deadline of {format_duration(budget_ns)} "
                 "needs one of at most its half; raise the deadline or take another watchdog"
             ))
         say_on_stderr(f"{path} is armed with {watchdog.timeout_s} s: without heartbeats it resets this machine")

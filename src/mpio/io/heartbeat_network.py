@@ -38,7 +38,6 @@ DATAGRAM_BYTES_MAX = _HEAD.size + PAYLOAD_BYTES_MAX + _MAC_BYTES
 class _Kind(IntEnum):
     HELLO = 1  # "I am here": keeps a connection alive, and tells session numbers
     DATA = 2
-    BYE = 3  # a clean end
 
 
 class Datagrams(Protocol):
@@ -140,12 +139,6 @@ class PeerLinks:
         for peer in self._peers.values():
             self._put(peer, _Kind.HELLO)
 
-    def bye(self) -> None:
-        """A clean end."""
-        for peer in self._peers.values():
-            if peer.up:
-                self._put(peer, _Kind.BYE)
-
     def handle_timer(self, now: int) -> list[News]:
         """Whom silence has disconnected by now."""
         news: list[News] = []
@@ -179,11 +172,6 @@ class PeerLinks:
             self.rejected += 1
             return news
         peer.heard_ns = now
-        if kind == _Kind.BYE:
-            if peer.up:
-                peer.up = False
-                news.append(Linked(peer.number, up=False))
-            return news
         if not peer.up:
             peer.up = True
             news.append(Linked(peer.number, up=True))
@@ -209,7 +197,7 @@ class PeerLinks:
         peer = self._peers.get(sender)
         if (
             magic != _MAGIC or version != _VERSION or zero or peer is None or receiver != self._node
-            or kind not in (_Kind.HELLO, _Kind.DATA, _Kind.BYE) or not session or not seq
+            or kind not in (_Kind.HELLO, _Kind.DATA) or not session or not seq
         ):
             return None
         if not hmac.compare_digest(self._seal(body), data[-_MAC_BYTES:]):
@@ -252,12 +240,10 @@ class ClusterNetwork:
         return self._links.connected()
 
     def close(self) -> None:
-        """Say goodbye, and end."""
+        """End without a word: that a node has left stands on the disk, and that is where it has to be seen first."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-            self._links.bye()
-            self._flush()
         self._datagrams.close()
 
     def _tick(self) -> None:
