@@ -231,8 +231,10 @@ def _split_brain(facts: ClusterFacts) -> Claim:
     if not facts.complete:
         raise MissingData("the run was broken off; until then no two nodes wrote the same")
     dead = len(facts.of_kind(Kind.PEER_DEAD))
-    return _claim(passed=True, detail=f"{dead} times a node was called dead, never while it could write"
-                  + (f"; {len(facts.writes)} writes of the service, by one node at a time" if facts.writes else ""))
+    calls = {0: "no node was called dead", 1: "one call that a node is dead, made after its end"}.get(
+        dead, f"{dead} calls that a node is dead, all made after its end")
+    writes = f"; {len(facts.writes)} writes of the service, by one node at a time" if facts.writes else ""
+    return _claim(passed=True, detail=calls + writes)
 
 
 def _two_at_once(writes: Sequence[ServiceWrite], halted: Mapping[int, Event]) -> list[str]:
@@ -303,7 +305,7 @@ def _margin(facts: ClusterFacts) -> Claim:
     margin_ns, at_ns, node = min(seen)
     left = format_duration(margin_ns) if margin_ns > 0 else "nothing"
     detail = (f"at the least {left} of {format_duration(facts.deadline_ns)} was left "
-              f"({max(margin_ns, 0) / facts.deadline_ns:.0%}), on node {node} "
+              f"({max(margin_ns, 0) / facts.deadline_ns:.0%}), on node {node}, "
               f"{format_duration(at_ns - facts.began_ns)} after the heartbeats began")
     return _claim(passed=margin_ns >= facts.min_margin * facts.deadline_ns, detail=detail)
 

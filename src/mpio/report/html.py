@@ -26,8 +26,9 @@ EVIDENCE_MAX = 12
 CLAIM_ROWS_MAX = 200
 NONE = "\u2013"
 
-_FAULT_KINDS = (Kind.FAULT_INJECTED, Kind.FAULT_HEALED)
-_BAD_KINDS = (Kind.IO_FAILED, Kind.OUTCOME_UNKNOWN, Kind.IDENTITY_REFUSED, Kind.FENCE_FAILED, Kind.QUEUEING_EXPIRED)
+_FAULT_KINDS = (Kind.FAULT_INJECTED, Kind.FAULT_HEALED, Kind.NODE_CRASHED)
+_BAD_KINDS = (Kind.IO_FAILED, Kind.OUTCOME_UNKNOWN, Kind.IDENTITY_REFUSED, Kind.FENCE_FAILED, Kind.QUEUEING_EXPIRED,
+              Kind.NODE_FENCED, Kind.NODE_HALTED, Kind.PEER_DEAD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,9 @@ def _path_columns(run: Run) -> list[tuple[str, list[str]]]:
         return []
     names = list(dict.fromkeys(name for path in run.paths for name in path.counters))
     columns = [("path", [str(path.path) for path in run.paths]),
-               ("name", [words.path_name(run, path.path) or NONE for path in run.paths])]
+               ("name", [words.path_name(run, path.path, path.node) or NONE for path in run.paths])]
+    if any(path.node is not None for path in run.paths):
+        columns.insert(0, ("node", [NONE if path.node is None else str(path.node) for path in run.paths]))
     for name in names:
         cells, heading = [], name.replace("_", " ")
         for path in run.paths:

@@ -13,10 +13,11 @@ from typing import Literal
 from mpio.events import Event, Kind
 
 LaneState = Literal["up", "standby", "blocked", "failed", "reconnecting", "down", "other"]
-MarkKind = Literal["lost", "fenced", "fence failed", "reinstated", "refused"]
+MarkKind = Literal["lost", "fenced", "fence failed", "reinstated", "refused", "self-fence", "called dead"]
 
 SPANS_MAX = 2_000  # per lane; a path that flaps more than this is drawn up to here and the figure says so
 
+_NODE = re.compile(r"node:(\d{1,9})(?:/|$)")
 _PATH = re.compile(r"(?:^|/)path:(\d{1,9})(?:/|$)")
 
 _STATES: dict[str, LaneState] = {  # names of the journal, which are those of dm-multipath and multipathd
@@ -66,11 +67,29 @@ class Lane:
     spans: list[Span] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
     is_cut_short: bool = False
+    node: int | None = None  # None: the run has one node only
+
+    @property
+    def title(self) -> str:
+        """`path 1`, `node 2 path 1`, or `node 2` for the node itself."""
+        return place_name(self.node, self.path)
 
 
 def lane_state(name: str) -> LaneState:
     """The kind of state that a name in the journal stands for; `other` for names this version does not know."""
     return _STATES.get(name.lower(), "other")
+
+
+def place_name(node: int | None, path: int) -> str:
+    """A path's name among those of all nodes; path 0 is the node itself."""
+    names = ([] if node is None else [f"node {node}"]) + ([f"path {path}"] if path else [])
+    return " ".join(names)
+
+
+def node_of(source: str) -> int | None:
+    """The node that a source is of; None in a run of one."""
+    match = _NODE.match(source)
+    return int(match[1]) if match else None
 
 
 def path_of(event: Event) -> int | None:
@@ -83,16 +102,25 @@ def path_of(event: Event) -> int | None:
 
 
 def path_lanes(
-    journal: Iterable[Event], start_ns: int, end_ns: int, paths: Sequence[tuple[int, str]] = ()
+    journal: Iterable[Event], start_ns: int, end_ns: int, paths: Sequence[tuple[int, str]] = (),
+    node: int | None = None,
 ) -> list[Lane]:
-    """One lane per path of the journal and of `paths` (number, name), by number, from `start_ns` to `end_ns`."""
-    builders = {path: _LaneBuilder(Lane(path, name), start_ns) for path, name in paths}
+    """One lane per path of the journal and of `paths` (number, name), by number, from `start_ns` to `end_ns`.
+
+    `node`: of which node, where there are several.
+    """
+    builders = {path: _LaneBuilder(Lane(path, name, node=node), start_ns) for path, name in paths}
     for event in journal:
+        if node_of(event.source) != node:
+            continue
+        if event.kind is Kind.NODE_HALTED:
+            for builder in builders.values():
+                builder.halt(event.t_ns)
         if not (match := _PATH.search(event.source)):
             continue
         path = int(match[1])
         if path not in builders:
-            builders[path] = _LaneBuilder(Lane(path, ""), start_ns)
+            builders[path] = _LaneBuilder(Lane(path, "", node=node), start_ns)
         builders[path].take(event)
     return [builders[path].finish(end_ns) for path in sorted(builders)]
 
@@ -125,6 +153,10 @@ class _LaneBuilder:
             cause = event.fields.get("cause") or event.fields.get("method") or ""
             if len(self.lane.marks) < SPANS_MAX:
                 self.lane.marks.append(Mark(event.t_ns, _MARKS[event.kind], str(cause)))
+
+    def halt(self, t_ns: int) -> None:
+        """The node is gone, and its paths with it."""
+        self._move(t_ns, "down", is_connecting=False)
 
     def finish(self, end_ns: int) -> Lane:
         """Close the last span."""

@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.text import Text
 
 from mpio.events import Event, Kind
-from mpio.report.lanes import lane_state, path_of
+from mpio.report.lanes import lane_state, node_of, path_of, place_name
 from mpio.report.shape import clean
 from mpio.report.words import event_text, number
 from mpio.units import NS_PER_S, format_duration
@@ -28,7 +28,8 @@ _STATE_STYLES = {"up": "green", "standby": "cyan", "blocked": "yellow", "failed"
 _TOLD = frozenset((Kind.PHASE_ENTERED, Kind.STEP_STARTED, Kind.FAULT_INJECTED, Kind.FAULT_HEALED,
                    Kind.PATH_STATE_CHANGED, Kind.FENCE_COMPLETED, Kind.FENCE_FAILED, Kind.PATH_REINSTATED,
                    Kind.IO_FAILED, Kind.OUTCOME_UNKNOWN, Kind.QUEUEING_STARTED, Kind.QUEUEING_ENDED,
-                   Kind.QUEUEING_EXPIRED))
+                   Kind.QUEUEING_EXPIRED, Kind.HEARTBEAT_STATE_CHANGED, Kind.NODE_FENCED, Kind.NODE_HALTED,
+                   Kind.NODE_CRASHED, Kind.PEER_DEAD, Kind.SERVICE_STARTED, Kind.SERVICE_STOPPED))
 _LINES_PER_SECOND_MAX = 50  # a flapping path may not flood a log
 
 
@@ -44,7 +45,7 @@ class Progress:
         self._start_ns: int | None = None
         self._drawn_ns = 0
         self._phase = "starting"
-        self._paths: dict[int, str] = {}
+        self._paths: dict[tuple[int | None, int], str] = {}
         self._ios = 0
         self._rate = 0.0
         self._rate_from: tuple[int, int] | None = None  # instant and I/O count that the rate is measured from
@@ -71,9 +72,9 @@ class Progress:
             case Kind.PHASE_ENTERED:
                 self._phase = clean(str(event.fields.get("phase", "")), 60)
             case Kind.PATH_ADDED if (path := path_of(event)) is not None:
-                self._paths.setdefault(path, "down")
+                self._paths.setdefault((node_of(event.source), path), "down")
             case Kind.PATH_STATE_CHANGED if (path := path_of(event)) is not None:
-                self._paths[path] = clean(str(event.fields.get("new", "?")), 20)
+                self._paths[node_of(event.source), path] = clean(str(event.fields.get("new", "?")), 20)
         if self._live is not None:
             self._redraw(event.t_ns)
         elif event.kind in _TOLD and self._may_tell(event.t_ns):
@@ -123,8 +124,9 @@ class Progress:
 
     def _paths_text(self) -> Text:
         text = Text()
-        for path, state in sorted(self._paths.items())[:PATHS_SHOWN_MAX]:
-            text.append("  " if text else "").append(f"path {path} ")
+        for (node, path), state in sorted(self._paths.items(), key=lambda item: (item[0][0] or 0, item[0][1]))[
+                :PATHS_SHOWN_MAX]:
+            text.append("  " if text else "").append(f"{place_name(node, path)} ")
             text.append(state, style=_STATE_STYLES.get(lane_state(state), ""))
         if len(self._paths) > PATHS_SHOWN_MAX:
             text.append(f"  and {len(self._paths) - PATHS_SHOWN_MAX} more")

@@ -51,6 +51,7 @@ class Stall:
     terms: tuple["Term", ...] = ()  # of this fault's bound, where they are not the run's
     longest_gap_ns: int | None = None  # the longest time without any I/O ending while one was outstanding
     ios: int | None = None  # how many I/Os were under way at some time of the fault
+    node: int | None = None  # None: the run has one node only
 
     @property
     def cut_ns(self) -> int:
@@ -124,6 +125,22 @@ class PathFigures:
     start_ns: int = 0
     interval_ns: int = 0
     throughput_bytes: tuple[int, ...] = ()
+    node: int | None = None  # None: the run has one node only
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFigures:
+    """One node with heartbeats. `margins_ns` is the time it had left until its self-fence, None while it had no lease.
+
+    The first margin was seen at `start_ns`, the others `interval_ns` apart. `halted`: how it ended before its time.
+    """
+
+    node: int
+    halted: str
+    deadline_ns: int
+    start_ns: int
+    interval_ns: int
+    margins_ns: tuple[int | None, ...]
 
 
 @dataclass(slots=True)
@@ -168,4 +185,5 @@ class Run:
     replay: str  # the command of repro.txt, "" if there is none
     notes: tuple[str, ...]  # what is incomplete in the directory, in words
     elsewhere: tuple[Elsewhere, ...] = ()  # from compare.json, if there is one
+    nodes: tuple[NodeFigures, ...] = ()  # with heartbeats
     fences: Mapping[str, Plain] = field(default_factory=dict)  # lost nexuses with writes in doubt, by their end

@@ -22,6 +22,7 @@ from mpio.report.run import (
     Claim,
     Elsewhere,
     History,
+    NodeFigures,
     PathFigures,
     Plain,
     Run,
@@ -44,6 +45,7 @@ STALLS_MAX = 10_000
 STEPS_MAX = 100
 BLOCKS_MAX = 100_000
 PATHS_MAX = 1_024
+NODES_MAX = 256
 FIELDS_MAX = 1_000
 SAMPLES_MAX = 100_000
 
@@ -87,6 +89,7 @@ def read_run(directory: Path) -> Run:
         notes=tuple(notes),
         elsewhere=_elsewhere(directory / "compare.json"),
         fences=metrics.shape("fences", {}).plain(FIELDS_MAX),
+        nodes=_nodes(metrics),
     )
 
 
@@ -239,6 +242,7 @@ def _stall(item: Shape) -> Stall:
         terms=_terms(item, []),
         longest_gap_ns=item.optional_integer("longest_gap_ns"),
         ios=item.optional_integer("ios"),
+        node=item.optional_integer("node"),
     )
 
 
@@ -288,18 +292,37 @@ def _latency(metrics: Shape) -> dict[str, int]:
 
 
 def _path(item: Shape, index: int) -> PathFigures:
-    skipped = ("path", "name", "throughput")
+    skipped = ("path", "node", "name", "throughput")
     counters: dict[str, Plain] = {key: value for key, value in item.plain(FIELDS_MAX).items() if key not in skipped}
     path = item.integer("path", index)
     name = item.text("name", f"path {path}")
+    node = item.optional_integer("node")
     if item.value.get("throughput") is None:
-        return PathFigures(path, name, counters)
+        return PathFigures(path, name, counters, node=node)
     throughput = item.shape("throughput")
     samples = throughput.items("bytes", SAMPLES_MAX)
     interval_ns = throughput.integer("interval_ns")
     if interval_ns <= 0 or not all(type(sample) is int and 0 <= sample <= NS_MAX for sample in samples):
         raise InputError(throughput.where, "expected interval_ns above 0 and bytes as integers from 0")
-    return PathFigures(path, name, counters, throughput.integer("start_ns"), interval_ns, tuple(samples))
+    return PathFigures(path, name, counters, throughput.integer("start_ns"), interval_ns, tuple(samples), node)
+
+
+def _nodes(metrics: Shape) -> tuple[NodeFigures, ...]:
+    """The nodes with heartbeats; none in a run without."""
+    if metrics.value.get("heartbeats") is None:
+        return ()
+    beats = metrics.shape("heartbeats")
+    interval_ns, deadline_ns = beats.integer("interval_ns"), beats.integer("deadline_ns")
+    nodes = []
+    for item in beats.shapes("nodes", NODES_MAX):
+        margins = item.items("margins_ns", SAMPLES_MAX)
+        if interval_ns <= 0 or deadline_ns <= 0 or not all(
+                margin is None or (type(margin) is int and abs(margin) <= NS_MAX) for margin in margins):
+            raise InputError(beats.where, "expected interval_ns and deadline_ns above 0, and margins as integers or "
+                                          "null")
+        nodes.append(NodeFigures(item.integer("node"), item.text("halted", ""), deadline_ns,
+                                 beats.integer("start_ns"), interval_ns, tuple(margins)))
+    return tuple(nodes)
 
 
 def _profile(metrics: Shape, scenario: str) -> str | None:

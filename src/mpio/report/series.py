@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from mpio.report.run import OUTCOMES, History, PathFigures, Stall
+from mpio.report.run import OUTCOMES, History, NodeFigures, PathFigures, Stall
 
 _OK = OUTCOMES.index("ok")
 
@@ -56,6 +56,18 @@ def path_throughput_columns(figures: PathFigures, start_ns: int, end_ns: int, co
             share = (min(ended, column + 1) - max(begun, column)) / (ended - begun)
             moved[column] += value * max(share, 0.0)
     return [value / (width_ns / 1e9) for value in moved]
+
+
+def margin_columns(figures: NodeFigures, start_ns: int, end_ns: int, count: int) -> list[float | None]:
+    """Per column the least margin that was seen in it; None where the node had none, or nobody looked."""
+    least: list[float | None] = [None] * count
+    span_ns = max(end_ns - start_ns, 1)
+    for index, margin_ns in enumerate(figures.margins_ns):
+        column = (figures.start_ns + index * figures.interval_ns - start_ns) * count // span_ns
+        if margin_ns is not None and 0 <= column < count:
+            known = least[column]
+            least[column] = margin_ns if known is None else min(known, margin_ns)
+    return least
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from markupsafe import Markup
 
 from mpio.events import Kind
-from mpio.report.lanes import Lane, MarkKind, path_lanes
+from mpio.report.lanes import Lane, MarkKind, node_of, path_lanes, place_name
+from mpio.report.nodes import node_lanes
 from mpio.report.run import Run, Stall
 from mpio.report.series import (
     latency_columns,
     longest_ios,
+    margin_columns,
     odd_ios,
     path_throughput_columns,
     throughput_columns,
@@ -29,6 +31,7 @@ PHASES_MAX = 50
 SPIKE_FACTOR = 3  # throughput beyond so many times its upper quartile is cut off
 COLOURED_PATHS_MAX = 8  # beyond, throughput is drawn as one total
 _COLUMN_WIDTH = 2.0
+_GAP_WIDTH = 12.0  # pixels without a sample: then a line is interrupted
 _LETTER_WIDTH = 6.4  # of the 11-pixel label font, on the safe side
 _MARK_SHAPES: dict[MarkKind, str] = {  # around 0, 0
     "lost": "M-4 -4L4 4M4 -4L-4 4",
@@ -36,6 +39,8 @@ _MARK_SHAPES: dict[MarkKind, str] = {  # around 0, 0
     "fence failed": "M0 -5.5L5 4H-5ZM-6 -6L6 6",
     "reinstated": "M0 -5L5 0L0 5L-5 0Z",
     "refused": "M-4.5 -4.5H4.5V4.5H-4.5Z",
+    "self-fence": "M-6 -3.5L-3.5 -6L0 -2.5L3.5 -6L6 -3.5L2.5 0L6 3.5L3.5 6L0 2.5L-3.5 6L-6 3.5L-2.5 0Z",
+    "called dead": "M-1 -6H1V-3H4V-1H1V6H-1V-1H-4V-3H-1Z",
 }
 
 
@@ -96,6 +101,8 @@ class _Timeline:
         self.y += 26
         self._throughput()
         self.y += 14
+        if self.run.nodes:
+            self._margins()
         self._lanes()
         bottom = self.y
         self._time_axis(top)
@@ -128,7 +135,7 @@ class _Timeline:
         """Labels in as few rows as keep them apart, three at most; numbers only where words would not fit."""
         full = []
         for index, stall in enumerate(faults, 1):
-            where = "" if stall.path is None else f" path {stall.path}"
+            where = "" if stall.path is None else f" {place_name(stall.node, stall.path)}"
             full.append(f"{index} {_fit(stall.fault, 24 * _LETTER_WIDTH)}{where}")
         placed = self._place(faults, full)
         if len(placed) < len(faults):
@@ -270,8 +277,8 @@ class _Timeline:
         count = self.column_count // 2
         own = [figures for figures in self.run.paths if figures.throughput_bytes]
         if 0 < len(own) <= COLOURED_PATHS_MAX:
-            series = [(figures.path, path_throughput_columns(figures, self.start_ns, self.end_ns, count))
-                      for figures in own]
+            series = [(self._colour(figures.node, figures.path),
+                       path_throughput_columns(figures, self.start_ns, self.end_ns, count)) for figures in own]
             self.notes.append("Throughput is stacked by path, in the colours of the lanes below.")
         else:
             series = [(-1, throughput_columns(self.run.history, self.start_ns, self.end_ns, count))]
@@ -295,19 +302,64 @@ class _Timeline:
                                       class_="flow" if path < 0 else f"flow path-{path % COLOURED_PATHS_MAX}"))
             base = level
 
+    def _colour(self, node: int | None, path: int) -> int:
+        """The number of a path's colour, or, for path 0, of its node's."""
+        if node is None:
+            return path
+        places = [(figures.node, figures.path) for figures in self.run.paths]
+        if path == 0:
+            places = [(figures.node, 0) for figures in self.run.nodes]
+        return places.index((node, path)) + 1 if (node, path) in places else path
+
+    def _margins(self) -> None:
+        """How long each node had left until it would have fenced itself."""
+        deadline_ns = max(node.deadline_ns for node in self.run.nodes)
+        top, bottom = self._panel(self.layout.throughput_height, "time left until a node fences itself")
+        scale = Linear(0, deadline_ns * 1.04, bottom, top + 12)
+        self._tick(scale(deadline_ns), format_duration(deadline_ns))
+        self._tick(scale(deadline_ns / 2), format_duration(deadline_ns // 2))
+        self._tick(scale(0), "0")
+        width = (self.x.end - self.x.start) / self.column_count
+        for node in self.run.nodes[:COLOURED_PATHS_MAX]:
+            lines, segment = [], list[tuple[float, float]]()
+            quiet = 0
+            for index, margin_ns in enumerate(margin_columns(node, self.start_ns, self.end_ns, self.column_count)):
+                quiet = 0 if margin_ns is not None else quiet + 1
+                if margin_ns is not None:
+                    segment.append((self.x.start + (index + 0.5) * width, scale(max(margin_ns, 0))))
+                elif quiet * width > _GAP_WIDTH:
+                    lines.append(path_data(segment))
+                    segment = []
+            lines.append(path_data(segment))
+            colour = self._colour(node.node, 0) % COLOURED_PATHS_MAX
+            self.parts.append(element("path", element("title", text=f"node {node.node}"), d="".join(lines),
+                                      class_=f"margin margin-{colour}"))
+        for event in self.run.journal:
+            if event.kind is Kind.NODE_FENCED:
+                told = f"node {node_of(event.source)} fenced {self._clock(event.t_ns)}: {event.fields.get('reason')}"
+                self.parts.append(element("path", element("title", text=told), d=_MARK_SHAPES["self-fence"],
+                                          transform=f"translate({self.x(event.t_ns):.1f} {scale(0):.1f})",
+                                          class_="mark mark-self-fence"))
+        self.notes.append("A node fences itself when its margin is used up; each heartbeat that is done sets it back.")
+        self.y += 14
+
     def _lanes(self) -> None:
-        names = [(figures.path, path_name(self.run, figures.path)) for figures in self.run.paths]
-        lanes = path_lanes(self.run.journal, self.start_ns, self.end_ns, names)
+        lanes = node_lanes(self.run.journal, self.start_ns, self.end_ns, [node.node for node in self.run.nodes])
+        for node in list(dict.fromkeys(figures.node for figures in self.run.paths)) or [None]:
+            names = [(figures.path, path_name(self.run, figures.path, node))
+                     for figures in self.run.paths if figures.node == node]
+            lanes += path_lanes(self.run.journal, self.start_ns, self.end_ns, names, node)
         if len(lanes) > LANES_MAX:
             self.notes.append(f"Only the first {LANES_MAX} of {len(lanes)} paths are drawn.")
         coloured = 0 < sum(1 for figures in self.run.paths if figures.throughput_bytes) <= COLOURED_PATHS_MAX
         for lane in lanes[:LANES_MAX]:
             self._lane(lane, coloured=coloured)
             if lane.is_cut_short:
-                self.notes.append(f"Path {lane.path} changed its state too often to draw all of it.")
+                self.notes.append(f"{lane.title.capitalize()} changed its state too often to draw all of it.")
 
     def _lane(self, lane: Lane, *, coloured: bool) -> None:
-        height, name = self.layout.lane_height, f"path {lane.path}"
+        height, name = self.layout.lane_height, lane.title
+        coloured = coloured and (lane.path > 0 or lane.node is not None)
         swatch = 13.0 if coloured else 0.0
         if self.layout.names_above:
             self.y += 14
@@ -315,10 +367,11 @@ class _Timeline:
         else:
             x, y, room = 2.0, self.y + height - 5, self.x.start - 12
         full = f"{name} {lane.name}".rstrip()
-        shown = _fit(f"{lane.path} · {lane.name}" if lane.name else name, room - swatch)
+        short = str(lane.path) if lane.node is None else f"{lane.node}.{lane.path}"
+        shown = _fit(f"{short} · {lane.name}" if lane.name else name, room - swatch)
         if coloured:
             self.parts.append(element("rect", x=x, y=y - 8, width=9, height=9, rx=1.5,
-                                      class_=f"flow path-{lane.path % COLOURED_PATHS_MAX}"))
+                                      class_=f"flow path-{self._colour(lane.node, lane.path) % COLOURED_PATHS_MAX}"))
         self.parts.append(element("text", element("title", text=full), text=shown, x=x + swatch, y=y,
                                   class_="lane-name"))
         for span in lane.spans:

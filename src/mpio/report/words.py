@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from mpio.events import Event, Kind
 from mpio.model.settings import PROFILES
+from mpio.report.lanes import place_name
 from mpio.report.run import Bound, Claim, Plain, Run, Stall, Term, VerdictKind
 from mpio.report.shape import clean
 from mpio.units import format_duration
@@ -69,14 +70,14 @@ def fault_label(run: Run, stall: Stall) -> str:
     """The fault and where it was: 'blackhole on path 1 (127.0.0.1:3260)'."""
     if stall.path is None:
         return stall.fault
-    name = path_name(run, stall.path)
-    return f"{stall.fault} on path {stall.path}" + (f" ({name})" if name else "")
+    name = path_name(run, stall.path, stall.node)
+    return f"{stall.fault} on {place_name(stall.node, stall.path)}" + (f" ({name})" if name else "")
 
 
-def path_name(run: Run, path: int) -> str:
+def path_name(run: Run, path: int, node: int | None = None) -> str:
     """The path's own name where it has one besides its number, else ''. Of a target's URL the portal is enough."""
     for figures in run.paths:
-        if figures.path == path and figures.name != f"path {path}":
+        if figures.path == path and figures.node == node and figures.name != f"path {path}":
             match = _URL_PORTAL.match(figures.name)
             return match[1] if match else figures.name
     return ""
