@@ -85,13 +85,7 @@ async def borrowed(blocks: Blocks, own: int, is_ours: bytes, undo: Path) -> Asyn
     before = await read(blocks, own, blocks.block_size)
     if isinstance(before, Unread):
         raise InputError(blocks.name, f"the sector at {own} of the region can't be read: {before.words}")
-    try:
-        with undo.open("xb") as file:
-            file.write(before)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise InputError(str(undo), f"what the sector holds can't be kept here: {error.strerror}") from None
+    _keep(before, undo)
     try:
         yield
     finally:
@@ -105,4 +99,18 @@ async def borrowed(blocks: Blocks, own: int, is_ours: bytes, undo: Path) -> Asyn
         if trouble:
             raise InputError(blocks.name, (
                 f"the sector at {own} of the region could not be put back: {trouble}; what it held is in {undo}"))
-        undo.unlink()
+        _forget(undo)
+
+
+def _keep(data: bytes, undo: Path) -> None:
+    try:
+        with undo.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise InputError(str(undo), f"what the sector holds can't be kept here: {error.strerror}") from None
+
+
+def _forget(undo: Path) -> None:
+    undo.unlink(missing_ok=True)

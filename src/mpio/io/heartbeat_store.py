@@ -60,6 +60,7 @@ class FileBlocks:
 
     Attributes:
         direct: whether requests go past the page cache. Only nodes on one machine see each other's where not.
+        in_memory: whether there is no disk below.
 
     Raises:
         InputError: it can't be opened, or its blocks are larger than asked for.
@@ -74,6 +75,7 @@ class FileBlocks:
         if not (stat.S_ISREG(kind) or stat.S_ISBLK(kind)):
             raise InputError(str(path), "expected a file, a block device or an iscsi:// URL")
         self._store, self.direct = _open(path, is_device=stat.S_ISBLK(kind), read_only=read_only)
+        self.in_memory = not self._store.defers
         self.size_bytes = self._store.size_bytes
         smallest = _logical_block_size(path) if stat.S_ISBLK(kind) else self._store.alignment if self.direct else 512
         self.block_size = block_size or smallest
