@@ -169,11 +169,9 @@ def estimate(latencies_ns: Sequence[int], heartbeats: float) -> Tail:
     samples, longest_ns = len(latencies_ns), max(latencies_ns)
     fit, peaks = _fit(latencies_ns)
     if fit is None:
-        why = (f"{len(peaks)} peaks above the {QUANTILES[0]:.0%} quantile are too few for the shape of a tail, "
-               f"expected {PEAKS_MIN}")
+        why = f"too few peaks to fit a tail: {len(peaks)}, expected {PEAKS_MIN}"
     elif fit.pareto.shape >= HEAVY_SHAPE:
-        why = (f"the tail is too heavy to be extrapolated: shape {fit.pareto.shape:.2f}, expected less than "
-               f"{HEAVY_SHAPE}")
+        why = f"the tail is too heavy to extrapolate: shape {fit.pareto.shape:.2f}, expected less than {HEAVY_SHAPE}"
     else:
         why = _still_rising(latencies_ns, fit, heartbeats)
     short = samples < SAMPLES_WANTED

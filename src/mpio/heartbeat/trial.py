@@ -28,7 +28,7 @@ Latency = Callable[[], int]
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """From `begin_ns` on nothing is answered before `end_ns`; what was asked for by then is answered after it."""
+    """Storage stands still from `begin_ns` to `end_ns`: what is under way goes on then, what is asked for begins."""
 
     begin_ns: int
     end_ns: int
@@ -36,7 +36,9 @@ class Stall:
     def end_of(self, at_ns: int, latency_ns: int) -> int:
         """When a request that is issued at `at_ns` ends."""
         done_ns = at_ns + latency_ns
-        return done_ns if done_ns <= self.begin_ns or at_ns >= self.end_ns else self.end_ns + latency_ns
+        if done_ns <= self.begin_ns or at_ns >= self.end_ns:
+            return done_ns
+        return done_ns + self.end_ns - max(at_ns, self.begin_ns)
 
 
 def period_ns(subject: Subject) -> int:

@@ -170,40 +170,41 @@ def _reckoned(found: Findings) -> Table:
         table.add_row(f"  {sign}", format_duration(source.stall_ns or 0), Text(source.words))
     if not found.stall.sources:
         table.add_row("  failover", "0 s", "none: give --stall or --drill")
-    for advice in unlike_tails(found.advice):
-        table.add_row("  latency", format_duration(advice.tail.level_ns), Text(tail_words(advice, found.node_years)))
+    for names, tail in tails(found.advice):
+        table.add_row("  latency", format_duration(tail.level_ns), f"{names}: {tail_words(tail, found.node_years)}")
     if found.advice:
         table.add_row("  jitter", format_duration(found.advice[0][0].jitter_ns), "the latest start of a heartbeat")
     return table
 
 
-def unlike_tails(advice: Sequence[tuple[Advice, Trial | None]]) -> list[Advice]:
-    """The first advice for each different latency."""
-    seen: dict[tuple[int, str], Advice] = {}
+def tails(advice: Sequence[tuple[Advice, Trial | None]]) -> list[tuple[str, Tail]]:
+    """The different latencies, and whose they are."""
+    found: dict[tuple[int, str], tuple[str, Tail]] = {}
     for item, _ in advice:
-        seen.setdefault((item.tail.level_ns, item.tail.why_plain), item)
-    return list(seen.values())
+        key = (item.tail.level_ns, item.tail.why_plain)
+        before = f"{found[key][0]}, " if key in found else ""
+        found[key] = f"{before}{NAMES[item.kind]}", item.tail
+    return list(found.values())
 
 
-def tail_words(advice: Advice, node_years: float) -> str:
+def tail_words(tail: Tail, node_years: float) -> str:
     """What a latency rests on."""
-    tail, whose = advice.tail, NAMES[advice.kind]
     if tail.fit is None:
-        return (f"{whose}: a quarter more than the longest of {tail.samples:,}; {tail.why_plain}. At most "
-                f"{tail.unseen:.2g} of all heartbeats take longer than the longest (95 %)")
-    return (f"{whose}: exceeded once in {node_years:g} node-years at most (95 %), {format_duration(tail.point_ns)} "
-            f"by the fit: Pareto tail above {format_duration(tail.fit.from_ns)}, {tail.fit.peaks} peaks, shape "
+        return (f"a quarter more than the longest of {tail.samples:,}. {tail.why_plain.capitalize()}. Up to "
+                f"{100 * tail.unseen:.2g} % of heartbeats may take longer than the longest (95 %)")
+    return (f"exceeded once in {node_years:g} node-years at most (95 %); {format_duration(tail.point_ns)} by a "
+            f"fitted tail above {format_duration(tail.fit.from_ns)} of {tail.fit.peaks} peaks, shape "
             f"{tail.fit.pareto.shape:.2f}")
 
 
 def _thresholds(found: Findings) -> Table:
     """One row for each setting; what is shipped only where it differs from the one with room."""
-    table = _grid("", "", "carries", "margin", "fenced, simulated")
+    runs = max((trial.runs for _, trial in found.advice if trial is not None), default=0)
+    table = _grid("", "", "margin", f"fenced in {runs:,} runs" if runs else "")
     for advice, trial in found.advice:
-        least = advice.least
-        _row(table, f"  {NAMES[advice.kind]}", "at least", least, "" if trial is None else share(trial, trial.fenced))
+        _row(table, f"  {NAMES[advice.kind]}", "at least", advice.least, "" if trial is None else f"{trial.fenced:,}")
         if trial is not None and trial.lower is not None:
-            table.add_row("", "a fifth lower", words_of(trial.lower), "", "", share(trial, trial.fenced_lower))
+            table.add_row("", "20 % lower", words_of(trial.lower), "", f"{trial.fenced_lower:,}")
         _row(table, "", "with room", advice.with_room, "")
         if advice.shipped.subject != advice.with_room.subject:
             _row(table, "", "as shipped", advice.shipped, "")
@@ -214,18 +215,13 @@ def _thresholds(found: Findings) -> Table:
 
 def _row(table: Table, whose: str, which: str, setting: Setting, fenced: str) -> None:
     sign = Text(f"{_SIGNS[setting.colour]} {to_seconds(setting.margin_ns):+.1f} s", style=_STYLES[setting.colour])
-    table.add_row(whose, which, setting_words(setting), f"{to_seconds(setting.tolerated_ns):.1f} s", sign, fenced)
+    table.add_row(whose, which, setting_words(setting), sign, fenced)
 
 
 def setting_words(setting: Setting) -> str:
     """A setting, and the timer of Pacemaker's that goes with it."""
     beside = "" if setting.beside is None else f", stonith-timeout {setting.beside.stonith_timeout}"
     return words_of(setting.subject) + beside
-
-
-def share(trial: Trial, fenced: int) -> str:
-    """How many of the runs ended with a fence."""
-    return f"{fenced:,} of {trial.runs:,}"
 
 
 def decision_notes(advice: Sequence[tuple[Advice, Trial | None]]) -> list[str]:
