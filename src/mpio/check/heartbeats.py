@@ -167,6 +167,7 @@ def _must_be_fenced(facts: ClusterFacts) -> list[tuple[int, int, str]]:
     """(node, at the latest, why): what had to bring a fence."""
     due = []
     crashed = {node_of(event.source) for event in facts.of_kind(Kind.NODE_CRASHED)}
+    halted = _halts(facts)
     outages_of = {node: facts.outages(node) for node in facts.nodes}
     for node in facts.nodes:
         for outage in outages_of[node]:
@@ -178,7 +179,8 @@ def _must_be_fenced(facts: ClusterFacts) -> list[tuple[int, int, str]]:
                 due.append((node, by_ns, "it had no path"))
     for event in facts.of_kind(Kind.POISON_SENT):
         victim = event.fields.get("node")
-        if isinstance(victim, int) and victim not in crashed:
+        if isinstance(victim, int) and victim not in crashed and not (
+                victim in halted and halted[victim].t_ns <= event.t_ns):
             by_ns = event.t_ns + facts.deadline_ns + facts.fence_ns + LATE_NS
             due.append((victim, by_ns, "it was poisoned"))
     return due

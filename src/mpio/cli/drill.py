@@ -55,7 +55,7 @@ NODES_MAX = 8
 @click.option("--out", type=click.Path(path_type=Path), default=Path("drills"), show_default=True,
               help="Where the run directories go, one a run.")
 @click.option("--compare/--no-compare", default=True,
-              help="After a single run: simulate the same faults with other settings.  [default: compare]")
+              help="After a single run of one node: simulate the same faults with other settings.  [default: compare]")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as one JSON object a run.")
 @click.option("--quiet", is_flag=True, help="No progress on standard error.")
 def command(
@@ -125,7 +125,7 @@ def _run_all(
             scratch=scratch, yes=yes, seed=seed, command=["mpio", *map(_without_secret, sys.argv[1:])],
         )
         result = asyncio.run(_drill(request, quiet=quiet))
-        if compare and runs == 1 and result.stalls and result.verdict is not Result.UNKNOWN:
+        if compare and runs == 1 and scenario.cluster.nodes == 1 and result.stalls and result.verdict is not Result.UNKNOWN:
             write_comparison(effective_scenario(request), result.directory)
         if runs == 1 and not as_json:
             show(result.directory)

@@ -14,24 +14,27 @@ from mpio.check.heartbeats import Margins
 from mpio.drill.fabric import Fault
 from mpio.drill.layout import HEARTBEAT_BYTES, layout_of
 from mpio.drill.node import Node
-from mpio.drill.personality import Personality, personality
+from mpio.drill.personality import SHOT_STAGGER_NS, Personality, personality
 from mpio.drill.scenario import Scenario, Wire
 from mpio.drill.service import Service, ServiceLog, check_counter
 from mpio.drill.switch import Pinger, Switch, echo
 from mpio.drill.world import World
 from mpio.errors import MpioError
 from mpio.events import Journal, Kind
-from mpio.heartbeat.machine import Fence, Leave, NodeState, PeerState, Poison, Reachable, Status
+from mpio.heartbeat.machine import Fence, Leave, NodeState, PeerState, Poison, Status
+from mpio.heartbeat.reachability import Reachability
 from mpio.io.heartbeat_agent import Agent
 from mpio.io.heartbeat_network import ClusterNetwork, PeerLinks
-from mpio.io.heartbeat_region import make
+from mpio.io.heartbeat_region import make, write
 from mpio.io.heartbeat_store import Region
 from mpio.units import NS_PER_S
 
 SOURCE = "heartbeat"
-CLIENTS = {0: 100}
-"""Who is pinged on the client network, with what an answer is worth."""
+CLIENTS = {"client": 0}
+"""Who is pinged on the client network, and at which port of its switch: 0 is no node's."""
+CLIENT_SCORE = 100
 PING_NS = NS_PER_S // 2
+PINGS = 2  # in a row without an answer: then a client does not count any more
 SAMPLES_MAX = 36_000
 _POLL_S = 0.05
 _LEAVE_S = 10.0
@@ -67,6 +70,8 @@ class _Member:
     service: Service | None = None
     serving: "asyncio.Task[None] | None" = None
     margins_ns: list[int | None] = field(default_factory=list)
+    unheard_ns: dict[int, int] = field(default_factory=dict)  # since when, by peer
+    shot: dict[int, None] = field(default_factory=dict)  # peers that were sent a pill
 
 
 class HeartbeatCluster:
@@ -103,9 +108,12 @@ class HeartbeatCluster:
 
     async def start(self) -> None:
         """Make the region, and have all nodes join. Raises MpioError if they do not."""
-        await make(self._region(self._nodes[0]), self.personality.layout, self.personality.header)
-        for client in CLIENTS:
-            echo(self._switches["client"], client)
+        region = self._region(self._nodes[0])
+        await make(region, self.personality.layout, self.personality.header)
+        for offset, data in self.personality.slots:
+            await write(region, offset, data)
+        for number in CLIENTS.values():
+            echo(self._switches["client"], number)
         key = self._rng("cluster key").randbytes(32)
         self.start_ns = self._world.clock()
         for node in self._nodes:
@@ -137,8 +145,8 @@ class HeartbeatCluster:
                       guard=_Guard(lambda: self._halt(node, "fenced")), journal=node.journal, source=SOURCE,
                       network=network, clock=clock)
         agent.start()
-        pinger = Pinger(self._switches["client"].port(node.number), CLIENTS, PING_NS,
-                        lambda score: agent.tell(Reachable(score)))
+        reachability = Reachability(list(CLIENTS), CLIENT_SCORE, self._scenario.cluster.dampen, PINGS)
+        pinger = Pinger(self._switches["client"].port(node.number), CLIENTS, PING_NS, reachability, agent.tell, clock)
         life = asyncio.create_task(agent.ended(), name=f"heartbeat of node {node.number}")
         return _Member(node, agent, asyncio.create_task(pinger.run(), name=f"pings of node {node.number}"), life)
 
@@ -229,7 +237,24 @@ class HeartbeatCluster:
             for member in self._members.values():
                 margin_ns = member.agent.status().margin_ns if member.node.is_running else None
                 member.margins_ns.append(margin_ns)
+            if self.personality.shoots:
+                for member in self._running():
+                    self._shoot(member)
             await asyncio.sleep(max(0, self.start_ns + number * interval_ns - self._world.clock()) / NS_PER_S)
+
+    def _shoot(self, member: _Member) -> None:
+        """What the cluster above SBD does: who is not heard is sent a pill, and only then taken for dead."""
+        status, now, number = member.agent.status(), self._world.clock(), member.node.number
+        if status.state is not NodeState.RUNNING or self.end_ns:
+            return
+        for peer in status.peers:
+            if peer.connected or peer.state is PeerState.DEAD:
+                member.unheard_ns.pop(peer.node, None)
+                continue
+            since_ns = member.unheard_ns.setdefault(peer.node, now)
+            if peer.node not in member.shot and now - since_ns >= (number - 1) * SHOT_STAGGER_NS:
+                member.shot[peer.node] = None
+                member.agent.tell(Poison(peer.node))
 
     def margins(self) -> dict[int, Margins]:
         """Of each node."""

@@ -14,7 +14,7 @@ from mpio.units import NS_PER_S
 _DEFAULTS = {name: cls() for name, cls in SECTIONS.items()}
 _DURATIONS = {
     "scenario": {"duration", "settle"}, "claims": {"max_stall", "max_reinstate"},
-    "cluster": {"period", "deadline", "dead_after", "watchdog", "msgwait"},
+    "cluster": {"period", "deadline", "dead_after", "watchdog", "msgwait", "dampen"},
     "step": {"at", "delay", "timeout", "duration", "down", "up"},
 }
 

@@ -118,6 +118,8 @@ class ClusterSpec:
         values.choice(Literal["separate", "cluster", "storage"]), "separate, cluster or storage",
         "whether clients reach the nodes over wires of their own, over those of the cluster network, or over that of "
         "each node's first path"))
+    dampen: int = field(default=2 * NS_PER_S, metadata=how(
+        values.duration(0, 600), "duration", "how long the clients' view of a node must have changed until it counts"))
     service: bool = field(default=True, metadata=how(
         values.boolean, "true or false",
         "whether a service runs on one node at a time: on the one that clients reach best, where the LUN is safe"))

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from mpio.drill.fabric import Fault, check_fault
 from mpio.errors import InputError
+from mpio.heartbeat.machine import Reachable
+from mpio.heartbeat.reachability import Reachability
 from mpio.units import NS_PER_S
 
 MS_PER_S = 1_000
@@ -108,34 +110,40 @@ class Switch:
 
 
 class Pinger:
-    """Asks the clients whether they hear this node, and says how well they do: the score of the ping agent.
+    """Asks the clients again and again whether they hear this node.
 
     Args:
-        port: of the node, on the client network; `clients` are the numbers to ask there, which echo (see `echo`).
-        tell: gets the score: `multiplier` for each client that answered in time.
+        port: of the node, on the client network. clients: by name, at which port of the network; they `echo`.
+        interval_ns: from one round to the next, and how long an answer may take.
+        reachability: makes a score of it. tell: gets the score when there is news.
     """
 
-    def __init__(self, port: Port, clients: Mapping[int, int], interval_ns: int, tell: Callable[[int], None]) -> None:
+    def __init__(self, port: Port, clients: Mapping[str, int], interval_ns: int, reachability: Reachability,
+                 tell: Callable[[Reachable], None], clock: Callable[[], int]) -> None:
         self._port = port
         self._clients = clients
         self._interval_s = interval_ns / NS_PER_S
+        self._reachability = reachability
         self._tell = tell
+        self._clock = clock
         self._round = 0
-        self._answered: dict[int, None] = {}
+        self._answered: dict[str, None] = {}
 
     async def run(self) -> None:
-        """Ask, wait, tell, again and again."""
+        """Ask, wait, tell, until cancelled."""
         self._port.open(self._heard)
         while True:
             self._round += 1
             self._answered = {}
-            for client in self._clients:
-                self._port.send(client, self._question(client))
+            for name, number in self._clients.items():
+                self._port.send(number, self._question(name))
             await asyncio.sleep(self._interval_s)
-            self._tell(sum(self._clients[client] for client in self._answered))
+            for name in self._clients:
+                for news in self._reachability.heard(name, name in self._answered, self._clock()):
+                    self._tell(news)
 
-    def _question(self, client: int) -> bytes:
-        return b"%d %d %d" % (self._port.number, client, self._round)
+    def _question(self, client: str) -> bytes:
+        return f"{self._port.number} {client} {self._round}".encode()
 
     def _heard(self, data: bytes) -> None:
         for client in self._clients:
