@@ -47,15 +47,24 @@ MUTATIONS: dict[str, Mutation] = {}
 Method = Callable[..., Any]
 
 
-def mutation(seeds_max: int, owner: Any, name: str) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
-    """Register a function that makes the broken attribute from the sound one."""
-    def register(make: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        assert make.__doc__ is not None
-        MUTATIONS[make.__name__] = Mutation(
-            make.__doc__, seeds_max, lambda: mock.patch.object(owner, name, make(getattr(owner, name))))
-        return make
+Mutator = Callable[[int, Any, str], Callable[[Callable[[Any], Any]], Callable[[Any], Any]]]
 
-    return register
+
+def mutator(table: dict[str, Mutation]) -> Mutator:
+    """What registers, in a table, functions that make the broken attribute from the sound one."""
+    def mutation(seeds_max: int, owner: Any, name: str) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
+        def register(make: Callable[[Any], Any]) -> Callable[[Any], Any]:
+            assert make.__doc__ is not None
+            table[make.__name__] = Mutation(
+                make.__doc__, seeds_max, lambda: mock.patch.object(owner, name, make(getattr(owner, name))))
+            return make
+
+        return register
+
+    return mutation
+
+
+mutation = mutator(MUTATIONS)
 
 
 # --- writes sent again too early

@@ -4,12 +4,15 @@ The deadlines are a few seconds, since a simulated second costs what it costs; w
 the storage's own times, which are drawn around them.
 """
 
+import dataclasses
 import random
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from mpio.heartbeat.timing import least_dead_ns
 from mpio.sim.cluster.network import NetworkSpec
-from mpio.sim.cluster.plan import INSTANT, KINDS, ClusterPlan, Fault, FaultKind
+from mpio.sim.cluster.plan import INSTANT, KINDS, ClusterPlan, Fault, FaultKind, Personality
 
 MS = 1_000_000
 S = 1000 * MS
@@ -17,42 +20,73 @@ FAULTS_MAX = 4
 KINDS_SHARE = 7  # one in so many kinds is on in a run
 HARD_SHARE = 2  # one run in so many has a combination that is known to be hard
 RATE_PPM = 1000
-SETTLED_NS = 3 * S  # by then all nodes are members; faults mostly come later
 _MOMENT_NS = 300 * MS
 
 
-def draw_plan(seed: int) -> ClusterPlan:
-    """The plan of a seed."""
+def draw_plan(seed: int, personality: Personality | None = None) -> ClusterPlan:
+    """The plan of a seed; with another personality than is drawn, if one is given."""
     rng = random.Random(f"cluster {seed}")
     nodes = rng.choice((2, 2, 2, 2, 2, 2, 3, 3, 3, 4))
     tpgts = rng.choice(((1,), (1, 1), (1, 1), (1, 1), (1, 2), (1, 2)))
-    heartbeat = _own_timing(rng)
+    personality = personality or rng.choice(_PERSONALITIES)
+    times = _TIMES[personality](rng)
+    heartbeat, fence_ns = times.heartbeat, times.heartbeat["fence_ns"]
     reboot_ns = rng.choice((2 * S, 3 * S, 5 * S))
-    held_max_ns = min(heartbeat["dead_ns"] - 2 * heartbeat["period_ns"], reboot_ns)
-    fence_ns = heartbeat["fence_ns"]
-    faults = draw_faults(rng, nodes, len(tpgts), heartbeat["deadline_ns"], held_max_ns)
+    times = dataclasses.replace(times, held_max_ns=min(times.held_max_ns, reboot_ns))
+    faults = draw_faults(rng, nodes, len(tpgts), times)
     return ClusterPlan(
-        seed=seed, nodes=nodes, tpgts=tpgts, personality="own", heartbeat=heartbeat, settings=_settings(rng),
+        seed=seed, nodes=nodes, tpgts=tpgts, personality=personality, heartbeat=heartbeat,
+        settings=_settings(rng),
         block_size=rng.choice((512, 512, 512, 4096)), delay_ns=rng.choice((100_000, 500_000, 2 * MS)),
         jitter_ns=rng.choice((0, 0, MS)), latency_ns=rng.choice((0, 0, MS, 10 * MS)),
         node_ppm=tuple(rng.choice((0, 0, -RATE_PPM // 2, RATE_PPM // 2)) for _ in range(nodes)),
         network=NetworkSpec(delay_ns=rng.choice((100_000, 2 * MS)), jitter_ns=rng.choice((0, MS)),
-                            hello_ns=200 * MS, idle_ns=rng.choice((700 * MS, 1500 * MS))),
+                            hello_ns=times.idle_ns // 4, idle_ns=times.idle_ns),
         shared=rng.random() < 0.2, fence_late_ns=rng.choice((0, fence_ns // 2, fence_ns)), holds=rng.random() < 0.5,
         reboot_ns=reboot_ns, think_ns=rng.choice((600 * MS, 1200 * MS)), faults=faults,
-        heal_ns=max((fault.ends_ns for fault in faults), default=SETTLED_NS) + MS)
+        heal_ns=max((fault.ends_ns for fault in faults), default=times.settled_ns) + MS)
 
 
-def _own_timing(rng: random.Random) -> dict[str, Any]:
-    """Mpio's own personality: A as short as is safe, or a little longer."""
+@dataclass(frozen=True, slots=True)
+class _Times:
+    """What faults are drawn around.
+
+    Attributes:
+        heartbeat: the settings. deadline_ns: D. held_max_ns: the longest that anything is held in the network.
+        settled_ns: by then all nodes are members; faults mostly come later. idle_ns: of the nodes' network.
+    """
+
+    heartbeat: dict[str, Any]
+    deadline_ns: int
+    held_max_ns: int
+    settled_ns: int
+    idle_ns: int
+
+
+def _own_times(rng: random.Random) -> _Times:
+    """The heartbeat of mpio: A as short as is safe, or a little longer."""
     period_ns = rng.choice((500 * MS, 500 * MS, 700 * MS, 1 * S))
     deadline_ns = max(rng.choice((2 * S, 3 * S, 4 * S, 4 * S, 6 * S)), 4 * period_ns)
     fence_ns, drain_ns = rng.choice((0, 100 * MS, 300 * MS)), rng.choice((50 * MS, 200 * MS, 1000 * MS))
-    return {
+    dead_ns = least_dead_ns(deadline_ns + fence_ns + drain_ns, RATE_PPM) + rng.choice((0, 0, 1 * S))
+    return _Times({
         "period_ns": period_ns, "deadline_ns": deadline_ns, "fence_ns": fence_ns, "drain_ns": drain_ns,
-        "dead_ns": least_dead_ns(deadline_ns + fence_ns + drain_ns, RATE_PPM) + rng.choice((0, 0, 1 * S)),
-        "rate_ppm": RATE_PPM, "split_ns": rng.choice((500 * MS, 1500 * MS)),
-    }
+        "dead_ns": dead_ns, "rate_ppm": RATE_PPM, "split_ns": rng.choice((500 * MS, 1500 * MS)),
+    }, deadline_ns, dead_ns - 2 * period_ns, 3 * S, rng.choice((800 * MS, 1600 * MS)))
+
+
+def _o2cb_times(rng: random.Random) -> _Times:
+    """OCFS2's, with a small threshold."""
+    threshold = rng.choice((4, 5, 6))
+    idle_ns = rng.choice((2, 4)) * S
+    heartbeat = {"heartbeat_threshold": threshold, "idle_timeout_ms": idle_ns // MS, "keepalive_delay_ms": 500,
+                 "negotiate": rng.random() < 0.8, "fence_ns": rng.choice((0, 200 * MS, 500 * MS))}
+    deadline_ns = 2 * S * (threshold - 1)
+    return _Times(heartbeat, deadline_ns, deadline_ns - 2 * S, 11 * S, idle_ns)
+
+
+_PERSONALITIES: tuple[Personality, ...] = ("own", "own", "own", "own", "o2cb")
+_TIMES: dict[Personality, Callable[[random.Random], _Times]] = {"own": _own_times, "o2cb": _o2cb_times}
 
 
 def _settings(rng: random.Random) -> dict[str, Any]:
@@ -73,25 +107,25 @@ def _settings(rng: random.Random) -> dict[str, Any]:
 
 
 def draw_faults(
-    rng: random.Random, nodes: int, portals: int, deadline_ns: int, held_max_ns: int,
+    rng: random.Random, nodes: int, portals: int, times: _Times,
 ) -> tuple[Fault, ...]:
     """Faults of a few kinds, some of them close together, and sometimes a combination that is known to be hard."""
     kinds: list[FaultKind] = [kind for kind in KINDS if rng.randrange(KINDS_SHARE) == 0]  # type: ignore[misc]
     is_hard = rng.randrange(HARD_SHARE) == 0
-    horizon_ns = SETTLED_NS + 2 * deadline_ns
+    horizon_ns = times.settled_ns + 2 * times.deadline_ns
     faults: list[Fault] = []
     moment_ns = 0
     for _ in range(rng.randint(1, FAULTS_MAX) if kinds and not is_hard else 0):
         if not moment_ns or rng.random() < 0.5:
-            first_ns = 200 * MS if rng.random() < 0.1 else SETTLED_NS
+            first_ns = 200 * MS if rng.random() < 0.1 else times.settled_ns
             moment_ns = rng.randrange(first_ns // MS, horizon_ns // MS) * MS
         at_ns = moment_ns + rng.randrange(_MOMENT_NS // MS) * MS
         faults.append(_fault(
-            rng, rng.choice(kinds), at_ns, _duration(rng, deadline_ns), rng.randrange(nodes), rng.randrange(portals),
-            nodes))
+            rng, rng.choice(kinds), at_ns, _duration(rng, times.deadline_ns), rng.randrange(nodes),
+            rng.randrange(portals), nodes))
     if is_hard:
-        faults = _hard_faults(rng, nodes, portals, deadline_ns)
-    return tuple(sorted((_bounded(fault, held_max_ns) for fault in faults), key=lambda fault: fault.at_ns))
+        faults = _hard_faults(rng, nodes, portals, times)
+    return tuple(sorted((_bounded(fault, times.held_max_ns) for fault in faults), key=lambda fault: fault.at_ns))
 
 
 def _duration(rng: random.Random, deadline_ns: int) -> int:
@@ -118,9 +152,10 @@ def _fault(
     return Fault(kind, at_ns, 0 if kind in INSTANT else for_ns, node, portal, amount)
 
 
-def _hard_faults(rng: random.Random, nodes: int, portals: int, deadline_ns: int) -> list[Fault]:
+def _hard_faults(rng: random.Random, nodes: int, portals: int, times: _Times) -> list[Fault]:
     """One combination: storage and network of one node, or of all, one after the other or at once."""
-    at_ns = SETTLED_NS + rng.randrange(2000) * MS
+    at_ns = times.settled_ns + rng.randrange(2000) * MS
+    deadline_ns = times.deadline_ns
     kinds = rng.choice(_HARD)
     node = rng.randrange(nodes)
     found = []

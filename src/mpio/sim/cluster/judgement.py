@@ -2,7 +2,6 @@
 
 from mpio.check.breach import Breach, Breaches
 from mpio.check.fencing import Trouble, due_ns, is_explained, merged
-from mpio.events import Kind
 from mpio.heartbeat.machine import Cause
 from mpio.sim.cluster.plan import Fault
 from mpio.sim.cluster.splits import check_splits
@@ -29,8 +28,32 @@ def judge(
     for node in range(world.plan.nodes):
         for deaf in theory.deaf_times(node):
             _check_due(world, node, deaf, troubles, found)
-    check_splits(world, faults, found)
-    return found.kept + world.breaches.kept + world.takeovers.breaches.kept
+    _check_pills(world, troubles, found)
+    _check_noticed(world, found)
+    check_splits(world, faults, troubles, found)
+    taken = [breach for breach in world.takeovers.breaches.kept if not _is_predicted(world, breach)]
+    return found.kept + world.breaches.kept + taken
+
+
+def _is_predicted(world: World, breach: Breach) -> bool:
+    """Whether theory says that this heartbeat lets two nodes write, which only one does that counts from completions.
+
+    Either a heartbeat was on the medium long before its writer heard of it (S2). Or OCFS2's nodes agreed to wait, of
+    whom one did not hang any more: it had asked before, nobody takes that back, and it never promises to wait itself.
+    """
+    rules, terms = world.rules, world.rules.terms
+    if rules.counts_from_issue:
+        return False
+    late_ns = max(world.record.acks.values(), default=0)
+    if terms.longest(terms.deadline_ns + late_ns) + terms.fence_ns + terms.period_ns // 2 > terms.deadline_ns + (
+            terms.period_ns):
+        world.record.counts[f"{breach.rule} that S2 predicts"] += 1
+        return True
+    since_ns = breach.t_ns - terms.longest(terms.deadline_ns) - terms.fence_ns
+    if any(t_ns > since_ns for t_ns in world.record.negotiated.values()):
+        world.record.counts[f"{breach.rule} that negotiation allows"] += 1
+        return True
+    return False
 
 
 def _pauses(faults: list[Fault], node: int) -> list[Trouble]:
@@ -53,9 +76,9 @@ def _unexplained(world: World, fence: Fenced, faults: list[Fault], troubles: lis
             return ""
         return "though the nodes heard each other"
     if fence.cause is Cause.POISON:
-        sent = [told.t_ns for told in world.record.told
-                if told.kind == Kind.POISON_SENT and told.fields.get("node") == fence.life[0]]
-        return "" if any(t_ns <= fence.t_ns for t_ns in sent) else "though nobody has sent it poison"
+        if any(t_ns <= fence.t_ns for t_ns in world.record.poisoned.get(fence.life, ())):
+            return ""
+        return "though nobody has sent this life poison"
     return "though no other node has its number"
 
 
@@ -79,6 +102,37 @@ def _check_due(
     if gone is None or gone[0] > due:
         found.add("overdue", due, f"node {node} (life {life[1]}) has had no storage since {begin_ns / 1e9:.3f} s, "
                                   f"and {'still runs' if gone is None else f'ran until {gone[0] / 1e9:.3f} s'}")
+
+
+def _check_pills(world: World, troubles: list[list[Trouble]], found: Breaches) -> None:
+    """Whoever is poisoned finds the pill with its next good heartbeat, or has none until its deadline."""
+    terms = world.rules.terms
+    for life, sent in world.record.poisoned.items():
+        written_ns = sent[0] + terms.longest(terms.period_ns) + 3 * terms.cycle_ns
+        due = due_ns(written_ns, terms) + terms.longest(terms.period_ns)
+        gone = world.record.gone.get(life, (world.schedule.now + 1, ""))[0]
+        sender = world.record.senders[life]
+        is_sound = not _touches(troubles[sender[0]], sent[0] - terms.period_ns, written_ns) and (
+            world.record.gone.get(sender, (written_ns, ""))[0] >= written_ns)
+        if is_sound and due < min(gone, world.schedule.now) and world.record.leaving.get(life, due) >= due:
+            found.add("overdue", due, f"node {life[0]} (life {life[1]}) was sent poison at {sent[0] / 1e9:.3f} s, and "
+                                      "still runs")
+
+
+def _check_noticed(world: World, found: Breaches) -> None:
+    """Whoever was a member all the while has to know of every life that has ended: it was dead, restarted, or left."""
+    record, now = world.record, world.schedule.now
+    patience_ns = world.rules.terms.longest(world.rules.dead_ns) + 4 * world.rules.terms.period_ns
+    for victim, (gone_ns, _) in record.gone.items():
+        if victim not in record.served or not record.is_well:
+            continue
+        for observer, served_ns in record.served.items():
+            if observer[0] == victim[0] or served_ns >= record.served[victim] or observer in record.gone or (
+                    observer in record.leaving):
+                continue
+            if victim not in record.noticed.get(observer, ()) and now > gone_ns + patience_ns:
+                found.add("unnoticed", now, f"node {observer[0]} never said that node {victim[0]} (life {victim[1]}) "
+                                            f"is over, which it is since {gone_ns / 1e9:.3f} s")
 
 
 def _others(troubles: list[list[Trouble]], node: int) -> list[list[Trouble]]:

@@ -107,6 +107,9 @@ class Observer(Protocol):
     def heartbeat_sent(self, node: "Node", offset: int, data: bytes) -> None:
         """A block of the heartbeat region is about to be written."""
 
+    def heartbeat_done(self, node: "Node", data: bytes) -> None:
+        """The node knows that it has been."""
+
 
 @dataclass(frozen=True, slots=True)
 class NodeSpec:
@@ -333,10 +336,15 @@ class Node:
         self.host.read(self.spec.region_at + action.offset, action.length, done)
 
     def _write(self, action: Write) -> None:
-        tag = action.tag
-        self._observer.heartbeat_sent(self, action.offset, action.data)
-        self.host.write(self.spec.region_at + action.offset, action.data,
-                        lambda error, _: self.process.soon(self.tell, WriteDone(tag, error)))
+        tag, data = action.tag, action.data
+
+        def done(error: str, _may_land: bool) -> None:
+            if not error:
+                self._observer.heartbeat_done(self, data)
+            self.process.soon(self.tell, WriteDone(tag, error))
+
+        self._observer.heartbeat_sent(self, action.offset, data)
+        self.host.write(self.spec.region_at + action.offset, data, done)
 
     def _ping(self) -> None:
         """See whether clients can be reached, now and then."""

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from mpio.check.fencing import Terms
 from mpio.heartbeat.formats import own
 from mpio.heartbeat.machine import Heartbeat
+from mpio.heartbeat.o2cb import PERIOD_NS, O2cb
+from mpio.heartbeat.o2cb import Settings as O2cbSettings
 from mpio.heartbeat.own import Own, Settings
 from mpio.heartbeat.region import Holds, Layout, blank
 from mpio.heartbeat.timing import Timing
+from mpio.model.cluster import O2cb as O2cbTimers
 from mpio.sim.cluster.plan import ClusterPlan
 
 _REGION = bytes(range(16))
@@ -23,7 +26,8 @@ class Rules:
         region_bytes: size of the heartbeat region. layout: of it.
         terms: what theory adds up. dead_ns: A. split_ns: from a split to the decision, at most.
         counts_from_issue: the deadline counts from the issue of the last good heartbeat, so that no fault whatever
-            lets two nodes write the same.
+            lets two nodes write the same. drain_ns: L, what that takes into account.
+        clients_count: whether the side that clients reach wins a split.
         make: a machine, for a node and a generation.
     """
 
@@ -32,7 +36,9 @@ class Rules:
     terms: Terms
     dead_ns: int
     split_ns: int
+    drain_ns: int
     counts_from_issue: bool
+    clients_count: bool
     make: Callable[[int, int], Heartbeat]
     blocks: tuple[tuple[int, bytes], ...]
 
@@ -48,7 +54,7 @@ class Rules:
 
 def rules_of(plan: ClusterPlan) -> Rules:
     """The rules of a plan."""
-    return _own(plan)
+    return {"own": _own, "o2cb": _o2cb}[plan.personality](plan)
 
 
 def cycle_ns(plan: ClusterPlan) -> int:
@@ -69,5 +75,25 @@ def _own(plan: ClusterPlan) -> Rules:
     def make(node: int, generation: int) -> Heartbeat:
         return Own(Settings(node, nodes, generation, _REGION, timing, layout))
 
-    return Rules(layout.length, layout, terms, timing.dead_ns, timing.split_ns, counts_from_issue=True, make=make,
-                 blocks=tuple(blank(layout, header)))
+    return Rules(layout.length, layout, terms, timing.dead_ns, timing.split_ns, timing.drain_ns,
+                 counts_from_issue=True, clients_count=True, make=make, blocks=tuple(blank(layout, header)))
+
+
+def _o2cb(plan: ClusterPlan) -> Rules:
+    """OCFS2's: P is 2 s, D is 2 (T - 1) s from the completion of a heartbeat, A is 2 T s."""
+    numbers = dict(plan.heartbeat)
+    fence_ns = numbers.pop("fence_ns")
+    timers = O2cbTimers(**numbers)
+    nodes = tuple(range(plan.nodes))
+    layout = Layout(Holds.O2CB, plan.block_size, plan.nodes)
+    cycle = cycle_ns(plan)
+    threshold = timers.heartbeat_threshold
+    terms = Terms(
+        period_ns=PERIOD_NS, cycle_ns=cycle, deadline_ns=PERIOD_NS * (threshold - 1), fence_ns=fence_ns,
+        slack_ns=2 * cycle)
+
+    def make(node: int, generation: int) -> Heartbeat:
+        return O2cb(O2cbSettings(node, nodes, generation, timers, layout))
+
+    return Rules(layout.length, layout, terms, PERIOD_NS * (threshold + 1), PERIOD_NS * (threshold + 2), 0,
+                 counts_from_issue=False, clients_count=False, make=make, blocks=tuple(blank(layout)))

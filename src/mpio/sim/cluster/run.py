@@ -91,6 +91,7 @@ class Run:
         while schedule.now < deadline_ns:
             schedule.run(schedule.now + _POLL_NS, _never)
             if self._is_well():
+                self.world.record.is_well = True
                 self.recovered_ns = schedule.now - self.plan.heal_ns
                 break
         else:

@@ -2,8 +2,9 @@
 
 `two-halves`: two members that cannot hear each other both think that they may go on. `nobody-left`: all members were
 fenced for the same split. `undecided`: with nothing else wrong, both sides still run when the decision is overdue.
-`wrong-side`: with nothing else wrong, the side that goes on is not the one that clients reach, else the larger one,
-else the one with the lowest number.
+`unsafe-side`: a node whose storage works was fenced for the sake of others of whom none has any. `wrong-side`: with
+nothing else wrong, the side that goes on is not the one that clients reach, else the larger one, else the one with the
+lowest number.
 """
 
 from collections.abc import Sequence
@@ -15,12 +16,16 @@ from mpio.sim.cluster.plan import ClusterPlan, Fault
 from mpio.sim.cluster.world import World
 
 DECISION_PERIODS = 8  # everybody's view has to be on disk, and seen; a pill has to be written, and found
+SAFE_PERIODS = 7  # a heartbeat is late after three; a decision and its pill take some more
 _HARMLESS = ("clients_lost",)
 
 
-def check_splits(world: World, faults: list[Fault], found: Breaches) -> None:
+def check_splits(
+    world: World, faults: list[Fault], troubles: Sequence[Sequence[Trouble]], found: Breaches,
+) -> None:
     """Judge all splits of a run."""
     _check_somebody_left(world, found)
+    _check_data_first(world, troubles, found)
     for fault in faults:
         if fault.kind == "split" and _is_alone(world.plan, fault, faults):
             _check_alone(world, fault, faults, found)
@@ -76,6 +81,22 @@ def _check_somebody_left(world: World, found: Breaches) -> None:
             return
 
 
+def _check_data_first(world: World, troubles: Sequence[Sequence[Trouble]], found: Breaches) -> None:
+    """Data before service: whoever wins a split has to have had a heartbeat lately."""
+    record, terms = world.record, world.rules.terms
+    long_ns = SAFE_PERIODS * terms.longest(terms.period_ns) + 4 * terms.cycle_ns
+    quorum_fences = [fence for fence in record.fenced if fence.cause is Cause.QUORUM]
+    lost = {fence.life: None for fence in quorum_fences}
+    for fence in quorum_fences:
+        t_ns = fence.t_ns
+        winners = {life: beat_ns for life, beat_ns in fence.beats if life not in lost and (
+            record.gone.get(life, (t_ns + 1, ""))[0] > t_ns and life in record.served)}
+        is_well = not any(trouble.begin_ns < t_ns < trouble.end_ns for trouble in troubles[fence.life[0]])
+        if winners and is_well and all(beat_ns < t_ns - long_ns for beat_ns in winners.values()):
+            found.add("unsafe-side", t_ns, f"node {fence.life[0]} lost a split to nodes without storage: "
+                                           f"{[node for node, _ in winners]}")
+
+
 def _is_alone(plan: ClusterPlan, split: Fault, faults: list[Fault]) -> bool:
     """Whether nothing else goes wrong while this split is decided: all members are well, and scores stand."""
     if split.at_ns < 4_000_000_000:
@@ -104,7 +125,8 @@ def _check_alone(world: World, split: Fault, faults: list[Fault], found: Breache
     if not all(sides):
         return
     world.record.counts["split that had to be decided"] += 1
-    right = max(sides, key=lambda side: _rank(side, faults, split))
+    clients = [fault for fault in faults if fault.kind == "clients_lost"] if rules.clients_count else []
+    right = max(sides, key=lambda side: _rank(side, clients, split))
     if all(any(node in left for node in side) for side in sides):
         found.add("undecided", due_ns, f"nodes {sides[0]} and {sides[1]} cannot hear each other since "
                                        f"{split.at_ns / 1e9:.3f} s, and {left} run")
@@ -112,7 +134,6 @@ def _check_alone(world: World, split: Fault, faults: list[Fault], found: Breache
         found.add("wrong-side", due_ns, f"{left} run after the split of {sides[0]} from {sides[1]}; expected {right}")
 
 
-def _rank(side: list[int], faults: list[Fault], split: Fault) -> tuple[bool, int, int]:
-    lost = [fault.node for fault in faults
-            if fault.kind == "clients_lost" and fault.at_ns < split.at_ns < fault.ends_ns]
+def _rank(side: list[int], clients_lost: list[Fault], split: Fault) -> tuple[bool, int, int]:
+    lost = [fault.node for fault in clients_lost if fault.at_ns < split.at_ns < fault.ends_ns]
     return any(node not in lost for node in side), len(side), -side[0]

@@ -30,12 +30,13 @@ _OVER = (Kind.PEER_DEAD, Kind.PEER_LEFT, Kind.PEER_RESTARTED)
 
 @dataclass(frozen=True, slots=True)
 class Fenced:
-    """A fence that a machine has ordered."""
+    """A fence that a machine has ordered. `beats`: when the newest heartbeat of every life had landed by then."""
 
     life: Life
     t_ns: int
     cause: Cause
     reason: str
+    beats: tuple[tuple[Life, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,10 @@ class Record:
     Attributes:
         gone: when lives ended, and why. served: when they became members. bitten: lives that the watchdog ended.
         leaving: when members began to leave. negotiated: when a life's deadline was last negotiated.
+        poisoned: when lives were sent pills, and the senders of their first ones.
+        noticed: by observer, the lives that it said are over.
+        acks: the longest time that a heartbeat of a life was on the medium before the life heard of it.
+        is_well: in the end all nodes were.
     """
 
     told: list[Told] = field(default_factory=list)
@@ -64,6 +69,11 @@ class Record:
     bitten: dict[Life, int] = field(default_factory=dict)
     leaving: dict[Life, int] = field(default_factory=dict)
     negotiated: dict[Life, int] = field(default_factory=dict)
+    poisoned: dict[Life, list[int]] = field(default_factory=dict)
+    senders: dict[Life, Life] = field(default_factory=dict)
+    noticed: dict[Life, list[Life]] = field(default_factory=dict)
+    acks: dict[Life, int] = field(default_factory=dict)
+    is_well: bool = False
     counts: Counter[str] = field(default_factory=Counter)
 
 
@@ -101,6 +111,8 @@ class World:
         self.register = Register(plan.nodes, self.takeovers)
         self._lives: dict[tuple[int, int], Life] = {}  # by node and generation
         self._sent: dict[bytes, tuple[Life, int]] = {}  # heartbeat blocks: whose, and when issued, local time
+        self._landed_at: dict[Life, int] = {}
+        self._landed: dict[bytes, int] = {}  # heartbeat blocks: since when they are on the medium
         self._landed_issue: dict[Life, int] = {}  # newest issue of a heartbeat that has landed, local time
         self._first_unit = -(-self.rules.region_bytes // plan.block_size)
         blocks = self._first_unit + plan.nodes
@@ -209,13 +221,26 @@ class World:
             self.record.leaving[life] = now
         elif event.kind is Kind.HEARTBEAT_NEGOTIATED:
             self.record.negotiated[life] = now
+        elif event.kind is Kind.POISON_SENT:
+            self._poison_sent(life, event, now)
         elif event.kind in _OVER:
             self._called_over(life, event, now)
+
+    def _poison_sent(self, sender: Life, event: Happened, now: int) -> None:
+        node, generation = event.fields["node"], event.fields["generation"]
+        assert isinstance(node, int)
+        assert isinstance(generation, int)
+        victim = self._lives.get((node, generation))
+        if victim is not None:
+            self.record.poisoned.setdefault(victim, []).append(now)
+            self.record.senders.setdefault(victim, sender)
 
     def _called_over(self, observer: Life, event: Happened, now: int) -> None:
         """A machine says that a life of another node is over."""
         peer = event.fields["node"]
         assert isinstance(peer, int)
+        if event.fields.get("cause") == "a new generation":
+            return  # o2cb; that it restarted has been told
         name = "old" if event.kind is Kind.PEER_RESTARTED else "generation"
         generation = event.fields.get(name)
         victim = self._lives.get((peer, generation)) if isinstance(generation, int) else None
@@ -223,12 +248,14 @@ class World:
             victim = (peer, self.nodes[peer].life)
         if event.kind is not Kind.PEER_LEFT:
             self.takeovers.called_dead(observer, victim, now)
+        self.record.noticed.setdefault(observer, []).append(victim)
         for number in range(1, victim[1] + 1):
             self.register.call_over((peer, number))
 
     def fenced(self, node: Node, fence: Fence) -> None:
         """A machine has ordered its node's fence."""
-        self.record.fenced.append(Fenced((node.number, node.life), self.schedule.now, fence.cause, fence.reason))
+        self.record.fenced.append(Fenced(
+            (node.number, node.life), self.schedule.now, fence.cause, fence.reason, tuple(self._landed_at.items())))
         self.record.counts[f"fence {fence.cause}"] += 1
 
     def watchdog_bit(self, node: Node) -> None:
@@ -254,12 +281,21 @@ class World:
         if self.rules.is_slot_of(node.number, offset):
             self._sent[data] = ((node.number, node.life), node.process.clock())
 
+    def heartbeat_done(self, node: Node, data: bytes) -> None:
+        """A heartbeat was acknowledged: note how long others could see it before."""
+        landed_ns = self._landed.get(data)
+        if landed_ns is not None:
+            life = (node.number, node.life)
+            self.record.acks[life] = max(self.record.acks.get(life, 0), self.schedule.now - landed_ns)
+
     def landed(self, lba: int, data: bytes, now: int) -> None:
         """Blocks are on the medium."""
         if lba < self._first_unit:
             sent = self._sent.get(data)
             if sent is not None:
                 life, issue_ns = sent
+                self._landed_at[life] = now
+                self._landed.setdefault(data, now)
                 self._landed_issue[life] = max(self._landed_issue.get(life, 0), issue_ns)
             return
         unit, writer, _ = parse_unit(data)
