@@ -14,6 +14,8 @@ HOT_PATH = (
     "proto/iscsi/stream",
     "proto/iscsi/initiator",
     "proto/iscsi/initiator_tasks",
+    "proto/iscsi/keepalive",
+    "proto/iscsi/task_management",
     "proto/scsi/cdb",
     "engine/request",
     "engine/path",
@@ -21,6 +23,7 @@ HOT_PATH = (
     "engine/map",
     "io/coalesce",
     "io/channel",
+    "io/map_driver",
     "io/benchmark",
 )
 

@@ -17,10 +17,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
 from typing import Self
 
-from mpio.engine.map import Fence, MapStatus, MultipathMap, Request
+from mpio.engine.fencing import Action, Fence
+from mpio.engine.map import MapStatus, MultipathMap, Request
 from mpio.errors import ConnectionLost, IdentityMismatch, InputError, LoginRejected, TargetError
 from mpio.events import Event, Journal
 from mpio.io.exclusion import Exclusion
+from mpio.io.map_driver import MapDriver
 from mpio.io.net import SYSTEM, Network
 from mpio.io.path import PathContext, PathRunner
 from mpio.model.address import TargetAddress
@@ -28,7 +30,6 @@ from mpio.model.settings import FAST, Settings
 from mpio.model.task import Buffer, lun_bytes
 from mpio.proto.scsi import cdb
 from mpio.proto.scsi.sense import Sense, SenseKey
-from mpio.units import NS_PER_S
 
 PATHS_MAX = 32
 ATTENTIONS_MAX = 5  # unit attentions in a row
@@ -67,8 +68,7 @@ class Disk:
         self._runners: list[PathRunner] = []
         self._exclusion: Exclusion | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_ns = 0
+        self._driver = MapDriver(self.map, clock, self._carry_out)
 
     # --- opening and closing
 
@@ -88,7 +88,8 @@ class Disk:
     async def _open(self) -> None:
         self._exclusion = Exclusion(self.settings, self._rng)
         context = PathContext(
-            self.map, self.settings, self.journal, self._tick, self._rng, self._pump, self._exclusion, self._network)
+            self.map, self.settings, self.journal, self._driver.tick, self._rng, self._driver.pump, self._exclusion,
+            self._network)
         isid_head = bytes((0x80, *self._rng.randbytes(3)))  # random format, RFC 7143 §11.12.5
         for path_id, address in enumerate(self.addresses, start=1):
             isid = isid_head + path_id.to_bytes(2, "big")
@@ -127,8 +128,7 @@ class Disk:
             self._exclusion.close()
         await asyncio.gather(*(runner.stop() for runner in self._runners))
         self.map.close(self.clock())
-        if self._timer is not None:
-            self._timer.cancel()
+        self._driver.stop()
 
     # --- I/O
 
@@ -167,7 +167,7 @@ class Disk:
                 future.set_exception(request.error)
 
         submit(done)
-        self._arm()
+        self._driver.arm()
         await future
 
     async def read_path(self, path_id: int, offset: int, length: int) -> bytes:
@@ -211,39 +211,12 @@ class Disk:
         finally:
             self.journal.sinks.remove(sink)
 
-    # --- the map's actions and timer
-
-    def _tick(self) -> int:
-        """The time, told to the map as well: completions that reach it through a connection carry none."""
-        self.map.now = now = self.clock()
-        return now
-
-    def _pump(self) -> None:
-        deadline = self.map.next_deadline()
-        if deadline is not None and deadline <= self.map.now:
-            self.map.handle_timer(self.map.now)
-        while (action := self.map.next_action()) is not None:
-            runner = self._runners[action.path_id - 1]
-            if isinstance(action, Fence):
-                runner.request_fence(action)
-            else:
-                runner.drop(action.cause)
-        self._arm()
-
-    def _arm(self) -> None:
-        deadline = self.map.next_deadline()
-        if deadline is None or (self._timer is not None and self._timer_ns <= deadline):
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_ns = deadline
-        delay_s = max(deadline - self.clock(), 0) / NS_PER_S
-        self._timer = asyncio.get_running_loop().call_later(delay_s, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        self.map.handle_timer(self.clock())
-        self._pump()
+    def _carry_out(self, action: Action) -> None:
+        runner = self._runners[action.path_id - 1]
+        if isinstance(action, Fence):
+            runner.request_fence(action)
+        else:
+            runner.drop(action.cause)
 
 
 def open_map(

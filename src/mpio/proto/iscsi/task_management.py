@@ -152,6 +152,8 @@ class TaskManagement:
 
     def next_deadline(self) -> int | None:
         """The earliest deadline of a request. Those of tasks are watched by the connection."""
+        if not self._requests:  # as good as always
+            return None
         return min((r.deadline_ns for r in self._requests.values() if r.deadline_ns is not None), default=None)
 
     def handle_timer(self, now: int) -> None:
