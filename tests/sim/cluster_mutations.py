@@ -7,6 +7,8 @@ number of seeds, from 0 on, within which the swarm has to find it.
 from collections.abc import Callable
 from typing import Any
 
+from tests.sim.mutations import Mutation, Mutator, mutator
+
 from mpio.heartbeat import quorum
 from mpio.heartbeat import split as split_module
 from mpio.heartbeat.formats import own
@@ -16,7 +18,6 @@ from mpio.heartbeat.observer import Peer
 from mpio.heartbeat.own import Own
 from mpio.heartbeat.split import Split
 from mpio.sim.cluster.work import Work
-from tests.sim.mutations import Mutation, Mutator, mutator
 
 MUTATIONS: dict[str, Mutation] = {}
 mutation: Mutator = mutator(MUTATIONS)
@@ -166,28 +167,22 @@ def pill_of_another_life(sound: Method) -> Method:
 # --- splits
 
 
-def _own_side(views: Any) -> tuple[int, ...]:
-    """The group of whoever decides."""
-    return tuple(view.node for view in quorum._grown(views[0], sorted(views, key=lambda view: view.node)))
-
-
-@mutation(120, Split, "_is_time")
-def tie_broken_both_ways(sound: Method) -> Method:
+@mutation(120, Split, "judge")
+def tie_broken_both_ways(_sound: Method) -> Method:
     """Every node decides for itself, and for its own side."""
-    def is_time(self: Split, mine: Any, others: Any, now: int) -> bool:
-        alone = [peer for peer in others if peer.node > mine.node]
-        if not sound(self, mine, alone, now):
-            return False
-        split_module.quorum.choose, choose = _own_side, split_module.quorum.choose  # type: ignore[assignment]
-        try:
-            views = [mine, *(split_module._view(peer, now) for peer in others)]
-            self.winners = _own_side(views)
-            self.losers = tuple(view.node for view in views if view.node not in self.winners)
-        finally:
-            split_module.quorum.choose = choose
-        return False
+    def judge(self: Split, mine: quorum.View, peers: dict[int, Peer], now: int) -> tuple[int, ...]:
+        views = [mine, *(split_module._view(peer, now) for peer in split_module._members(peers))]
+        if quorum.hears_all(views):
+            self._since = None
+            return ()
+        if self._since is None:
+            self._since = now
+        if now - self._since < self._timing.split_ns:
+            return ()
+        mine_too = [view.node for view in quorum._grown(mine, views)]
+        return tuple(view.node for view in views if view.node not in mine_too)
 
-    return is_time
+    return judge
 
 
 @mutation(200, quorum, "_rank")

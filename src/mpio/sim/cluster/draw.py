@@ -28,14 +28,15 @@ def draw_plan(seed: int, personality: Personality | None = None) -> ClusterPlan:
     rng = random.Random(f"cluster {seed}")
     nodes = rng.choice((2, 2, 2, 2, 2, 2, 3, 3, 3, 4))
     tpgts = rng.choice(((1,), (1, 1), (1, 1), (1, 1), (1, 2), (1, 2)))
-    personality = personality or rng.choice(_PERSONALITIES)
-    times = _TIMES[personality](rng)
+    drawn = rng.choice(_PERSONALITIES)
+    chosen = drawn if personality is None else personality
+    times = _TIMES[chosen](rng)
     heartbeat, fence_ns = times.heartbeat, times.heartbeat["fence_ns"]
     reboot_ns = rng.choice((2 * S, 3 * S, 5 * S))
     times = dataclasses.replace(times, held_max_ns=min(times.held_max_ns, reboot_ns))
     faults = draw_faults(rng, nodes, len(tpgts), times)
     return ClusterPlan(
-        seed=seed, nodes=nodes, tpgts=tpgts, personality=personality, heartbeat=heartbeat,
+        seed=seed, nodes=nodes, tpgts=tpgts, personality=chosen, heartbeat=heartbeat,
         settings=_settings(rng),
         block_size=rng.choice((512, 512, 512, 4096)), delay_ns=rng.choice((100_000, 500_000, 2 * MS)),
         jitter_ns=rng.choice((0, 0, MS)), latency_ns=rng.choice((0, 0, MS, 10 * MS)),
