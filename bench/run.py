@@ -3,6 +3,9 @@
 Every round runs every entrant of every race once, in turns, the order reversed from round to round, so that whatever
 else the machine does hits all alike. What counts is the median over the rounds, and the ratio to the race's reference.
 Nothing is pinned or tuned. Results go to bench/results/ as JSON.
+
+The kernel's congestion control counts, on loopback too: with bbr, transfers are paced by its estimate of a bandwidth
+that nothing limits, and results scatter twofold. In a network namespace of one's own it can be set to what most hosts have.
 """
 
 import argparse
@@ -175,6 +178,7 @@ def record(races: Sequence[Race], rounds: int) -> dict[str, object]:
         "commit": commit.stdout.strip(),
         "python": platform.python_version(),
         "kernel": platform.release(),
+        "congestion_control": congestion_control(),
         "cpu": f"{len(model)} x {model[0] if model else platform.machine()}",
         "rounds": rounds,
         "races": [
@@ -199,6 +203,11 @@ def record(races: Sequence[Race], rounds: int) -> dict[str, object]:
     }
 
 
+def congestion_control() -> str:
+    """What TCP connections of this network namespace use."""
+    return Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
+
+
 def say(text: str = "", end: str = "\n") -> None:
     """Progress, for people."""
     sys.stderr.write(f"\x1b[2K{text}{end}" if sys.stderr.isatty() else f"{text}\n" if end == "\n" and text else "")
@@ -218,6 +227,7 @@ def main() -> int:
     for race in chosen:
         print(table(race), end="\n\n")
     print("Ratios are to the first line of each table. CPU: user and system, per I/O, of what is compared.")
+    print(f"TCP congestion control: {congestion_control()}")
     RESULTS.mkdir(exist_ok=True)
     result = record(chosen, arguments.rounds)
     file = RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{result['commit']}.json"
