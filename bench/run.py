@@ -5,7 +5,8 @@ else the machine does hits all alike. What counts is the median over the rounds,
 Nothing is pinned or tuned. Results go to bench/results/ as JSON.
 
 The kernel's congestion control counts, on loopback too: with bbr, transfers are paced by its estimate of a bandwidth
-that nothing limits, and results scatter twofold. In a network namespace of one's own it can be set to what most hosts have.
+that nothing limits, and results scatter twofold. In a network namespace of one's own it can be set to what most hosts
+have.
 """
 
 import argparse
