@@ -2,8 +2,8 @@
 
 A peer is dead when its slot showed no change in enough samples *and* for the whole dead timeout, counted from the
 completion of the read that showed the last change to the issue of the read that shows it unchanged: both ends are on
-the safe side. What cannot be read is no sample, so nobody is accused of this node's own trouble. A life that has ended
-stays ended: a late write of an old generation does not bring it back, only a new generation does.
+the safe side. What cannot be read, or makes no sense, is no sample: nobody is accused of this node's own trouble. A
+life that has ended stays ended: a late write of an old generation does not bring it back, only a new one does.
 """
 
 from mpio.events import Kind
@@ -88,10 +88,7 @@ class Peer:
             self.seen = True
             return []
         if isinstance(found, Broken):
-            happened = self.unread(found.words, now)
-            if self.slot is not None:
-                happened += self._equal(issued)
-            return happened
+            return self.unread(found.words, now)
         was_seen, self.seen = self.seen, True
         self.unreadable_since = None
         if found.generation == 0:

@@ -47,13 +47,12 @@ from mpio.heartbeat.negotiation import Message, Negotiation, Word, parse, render
 from mpio.heartbeat.observer import LIVE_CHANGES, Peer
 from mpio.heartbeat.region import Holds, Layout
 from mpio.heartbeat.split import Split, listed
+from mpio.heartbeat.sweep import Slots, Sweep
 from mpio.heartbeat.timing import Timing
 from mpio.units import format_duration
 
 ROUNDS_MAX = 8
 """Rounds that hang side by side; no more are begun until the storage gives one back."""
-SPAN_MAX_BYTES = 64 << 10
-"""Slots that are farther apart than this from the operator's are read without what is between."""
 _SCORE_MAX = (1 << 32) - 1
 _ACTIVE = (NodeState.JOINING, NodeState.RUNNING, NodeState.HUNG)
 _MEMBER = (NodeState.RUNNING, NodeState.HUNG)
@@ -103,10 +102,8 @@ class Step(Enum):
     CHECK = auto()
     """The own slot, before anything is written."""
     WRITE = auto()
-    SPANS = auto()
-    """All slots, in few reads."""
-    SLOTS = auto()
-    """All slots one by one, because they could not be read together."""
+    SWEEP = auto()
+    """All slots."""
     GOODBYE = auto()
     ACKNOWLEDGE = auto()
 
@@ -114,16 +111,13 @@ class Step(Enum):
 class _Round:
     """One heartbeat: from the check of the own slot to the sight of all."""
 
-    __slots__ = ("errors", "read_at", "sequence", "slots", "started", "todo", "written_at")
+    __slots__ = ("sequence", "started", "sweep", "written_at")
 
     def __init__(self, now: int) -> None:
         self.started = now
         self.sequence = 0
         self.written_at = now
-        self.read_at = now
-        self.todo: list[tuple[int, int]] = []
-        self.slots: dict[int, bytes] = {}
-        self.errors: dict[int, str] = {}
+        self.sweep: Sweep | None = None
 
 
 class Own:
@@ -137,7 +131,7 @@ class Own:
         self.peers = {node: Peer(node, settings.timing) for node in settings.nodes if node != settings.node}
         self._timing = settings.timing
         self._layout = settings.layout
-        self._spans = _spans(settings)
+        self._slots = Slots(settings.region, settings.layout, settings.nodes)
         self._actions: list[Action] = []
         self._tag = 0
         self._out: dict[int, tuple[Step, _Round, int]] = {}
@@ -150,7 +144,8 @@ class Own:
         self._announced_at: int | None = None
         self._joining_since = 0
         self._predecessor: own.Slot | Broken | None = None
-        self._predecessor_since: int | None = None
+        self._predecessor_since = 0
+        self._slot_changes = 0
         self._good_rounds = 0
         self._late = False
         self._failing = False
@@ -314,7 +309,7 @@ class Own:
         if self._announced_at is None:
             self._read_all(self._newest, now)
         else:
-            self._issue_read(self._newest, Step.CHECK, self._layout.slot(self.node), self._layout.sector, now)
+            self._issue_read(self._newest, Step.CHECK, *self._slots.one(self.node), now)
 
     def _end_round(self, round_: _Round, now: int) -> None:
         """Whatever came of it: the next one a period after its start, if no newer one has been begun."""
@@ -347,9 +342,16 @@ class Own:
         ), self._layout.sector)
 
     def _read_all(self, round_: _Round, now: int) -> None:
-        round_.read_at = now
-        round_.todo = list(self._spans)
-        self._issue_read(round_, Step.SPANS, *round_.todo[0], now)
+        round_.sweep = Sweep(self._slots, now)
+        self._sweep_on(round_, round_.sweep, now)
+
+    def _sweep_on(self, round_: _Round, sweep: Sweep, now: int) -> None:
+        if sweep.next is not None:
+            self._issue_read(round_, Step.SWEEP, *sweep.next, now)
+        elif sweep.found:
+            self._seen(round_, sweep, now)
+        else:
+            self._fail_round(round_, f"read of the slots: {sweep.errors[self.node]}", now)
 
     def _read_done(self, item: ReadDone, now: int) -> None:
         step, round_, _ = self._out.pop(item.tag, (None, None, 0))
@@ -357,10 +359,9 @@ class Own:
             self._reaped(now)
         elif step is Step.CHECK:
             self._checked(round_, item, now)
-        elif step is Step.SPANS:
-            self._span_done(round_, item, now)
-        else:
-            self._slot_done(round_, item, now)
+        elif round_.sweep is not None:
+            round_.sweep.take(item.data, item.error)
+            self._sweep_on(round_, round_.sweep, now)
 
     def _write_done(self, item: WriteDone, now: int) -> None:
         step, round_, _ = self._out.pop(item.tag, (None, None, 0))
@@ -388,7 +389,7 @@ class Own:
         if item.data is None:
             self._fail_round(round_, f"read of the own slot: {item.error}", now)
             return
-        found = self._parsed(self.node, item.data)
+        found = self._slots.parsed(self.node, item.data)
         if self._is_intruder(found) or (self._verified and not self._is_own(found, self._verified)):
             self._distrust(found, self._verified)
         if self._is_intruder(found):
@@ -425,86 +426,38 @@ class Own:
         if self.state is NodeState.JOINING and self._is_intruder(found):
             self._refuse(f"{words}: give each node a number of its own")
 
-    def _span_done(self, round_: _Round, item: ReadDone, now: int) -> None:
-        offset, length = round_.todo.pop(0)
-        if item.data is None or len(item.data) != length:
-            round_.todo = [(self._layout.slot(node), self._layout.sector) for node in self._numbers]
-            self._issue_read(round_, Step.SLOTS, *round_.todo[0], now)
+    def _seen(self, round_: _Round, sweep: Sweep, now: int) -> None:
+        """All slots have been read: pills first, then the others, then the own slot."""
+        if self._poisoned(sweep.found):
             return
-        for node in self._numbers:
-            at = self._layout.slot(node) - offset
-            if 0 <= at < length:
-                round_.slots[node] = item.data[at:at + self._layout.sector]
-        if round_.todo:
-            self._issue_read(round_, Step.SPANS, *round_.todo[0], now)
-        else:
-            self._seen(round_, now)
-
-    def _slot_done(self, round_: _Round, item: ReadDone, now: int) -> None:
-        offset, _ = round_.todo.pop(0)
-        node = next(number for number in self._numbers if self._layout.slot(number) == offset)
-        if item.data is None or len(item.data) != self._layout.sector:
-            round_.errors[node] = item.error or "short read"
-        else:
-            round_.slots[node] = item.data
-        if round_.todo:
-            self._issue_read(round_, Step.SLOTS, *round_.todo[0], now)
-        elif round_.slots:
-            self._seen(round_, now)
-        else:
-            self._fail_round(round_, f"read of the slots: {item.error or 'short read'}", now)
-
-    @property
-    def _numbers(self) -> tuple[int, ...]:
-        """The slots that are read: of all nodes, and the operator's."""
-        return (*self.settings.nodes, self._layout.slots)
-
-    def _parsed(self, node: int, data: bytes) -> own.Slot | Broken:
-        """What a slot holds; a block of another region is as good as none."""
-        found = own.parse_slot(data)
-        if isinstance(found, Broken):
-            return found
-        if found.region != self.settings.region:
-            return Broken(Why.EMPTY, "a block of another region")
-        expected = own.OPERATOR if node == self._layout.slots else node
-        if found.node != expected:
-            return Broken(Why.FIELD, f"slot {node} holds a block of node {found.node}")
-        return found
-
-    def _seen(self, round_: _Round, now: int) -> None:
-        """All slots have been read: pills first, then the own slot, then the others."""
-        found = {node: self._parsed(node, data) for node, data in round_.slots.items()}
-        if self._poisoned(found):
-            return
-        if round_.read_at >= self._observed_at:
+        if sweep.issued >= self._observed_at:
             self._observed_at = now
-            self._observe(found, round_, now)
-        if self.state not in _ACTIVE:
+            self._observe(sweep, now)
+        mine = sweep.found.get(self.node)
+        if mine is None:
+            self._fail_round(round_, f"read of the own slot: {sweep.errors[self.node]}", now)
             return
         if self._announced_at is None:
-            self._watch(found.get(self.node), round_, now)
+            self._watch(mine, sweep.issued, now)
         else:
-            self._verify(found.get(self.node), round_, now)
+            self._verify(mine, round_, now)
         self._end_round(round_, now)
         if self.state is NodeState.JOINING:
             self._try_to_join(now)
         elif self.state in _MEMBER:
             self._look_for_split(now)
 
-    def _observe(self, found: dict[int, own.Slot | Broken], round_: _Round, now: int) -> None:
+    def _observe(self, sweep: Sweep, now: int) -> None:
         for node, peer in self.peers.items():
-            if node in found:
-                self._actions.extend(peer.observe(found[node], round_.read_at, now))
+            if node in sweep.found:
+                self._actions.extend(peer.observe(sweep.found[node], sweep.issued, now))
             else:
-                self._actions.extend(peer.unread(round_.errors.get(node, "not read"), now))
+                self._actions.extend(peer.unread(sweep.errors[node], now))
             if node in self._pills and (not peer.alive or peer.generation != self._pills[node][0]):
                 del self._pills[node]
 
-    def _verify(self, mine: own.Slot | Broken | None, round_: _Round, now: int) -> None:
+    def _verify(self, mine: own.Slot | Broken, round_: _Round, now: int) -> None:
         """The own slot after a write: only what is seen to be there counts."""
-        if mine is None:
-            self._fail_round(round_, f"read of the own slot: {round_.errors.get(self.node, 'not read')}", now)
-            return
         if not self._is_own(mine, round_.sequence):
             self._distrust(mine, round_.sequence)
             return
@@ -534,23 +487,22 @@ class Own:
 
     # joining
 
-    def _watch(self, mine: own.Slot | Broken | None, round_: _Round, now: int) -> None:
-        """Before the first write: is the slot free?"""
-        if mine is None:
-            self._fail_round(round_, f"read of the own slot: {round_.errors.get(self.node, 'not read')}", now)
-            return
+    def _watch(self, mine: own.Slot | Broken, issued: int, now: int) -> None:
+        """Before the first write: is the slot free? One change may be a late write of this number's last life."""
         if isinstance(mine, Broken) and mine.why is not Why.EMPTY:
             self._refuse(f"slot {self.node} cannot be used: {mine.words}; create the region again")
             return
         self._failing = False
         before, self._predecessor = self._predecessor, mine
-        if before is None:
+        if before is None or mine != before:
             self._predecessor_since = now
+        if before is None:
             return
         in_use = isinstance(mine, own.Slot) and mine.generation != 0 and not mine.held
-        if in_use and mine != before:
+        self._slot_changes += mine != before
+        if in_use and self._slot_changes >= LIVE_CHANGES:
             self._refuse(f"{_intruder(self.node, mine)}: give each node a number of its own")
-        elif not in_use or round_.read_at - (self._predecessor_since or 0) >= self._timing.dead_ns:
+        elif not in_use or issued - self._predecessor_since >= self._timing.dead_ns:
             self._announced_at = now
 
     def _try_to_join(self, now: int) -> None:
@@ -681,16 +633,6 @@ class Own:
                 self._send_pill(self.peers[node], now)
         if self.node in losers and all(sequence < self._verified for _, sequence in self._pills.values()):
             self._fence(Cause.QUORUM, f"network split: {listed(self._split.winners)} go on")
-
-
-def _spans(settings: Settings) -> tuple[tuple[int, int], ...]:
-    """(offset, length) of the reads that show all configured slots and the operator's."""
-    layout = settings.layout
-    begin = layout.slot(settings.nodes[0])
-    end, operator = layout.slot(settings.nodes[-1]) + layout.sector, layout.slot(layout.slots)
-    if operator + layout.sector - begin <= SPAN_MAX_BYTES:
-        return ((begin, operator + layout.sector - begin),)
-    return (begin, end - begin), (operator, layout.sector)
 
 
 def _intruder(node: int, found: own.Slot | Broken) -> str:

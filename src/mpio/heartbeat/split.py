@@ -2,8 +2,8 @@
 
 Every member's heartbeat tells whom it hears. While a member that lives on disk is not heard there is no quorum: nothing
 may be done that needs the others. The member with the lowest number decides, and nobody else: it waits until the split
-has lasted and every timely member has told its view anew, then poisons the losers, itself last. Its verdict stands until
-they are dead. If it dies itself, the next lowest takes its place once it has seen that.
+has lasted and every timely member has told its view anew, then poisons the losers, itself last. Its verdict stands
+until they are dead. If it dies itself, the next lowest takes its place once it has seen that.
 """
 
 from collections.abc import Mapping, Sequence
