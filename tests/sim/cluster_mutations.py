@@ -12,7 +12,7 @@ from tests.sim.mutations import Mutation, Mutator, mutator
 from mpio.heartbeat import quorum
 from mpio.heartbeat import split as split_module
 from mpio.heartbeat.formats import own
-from mpio.heartbeat.machine import Cause, Extend, NodeState, WriteDone
+from mpio.heartbeat.machine import Cause, Extend, NodeState
 from mpio.heartbeat.negotiation import Negotiation
 from mpio.heartbeat.observer import Peer
 from mpio.heartbeat.own import Own
@@ -62,12 +62,6 @@ def dead_too_soon(_sound: Method) -> Method:
         return self._dead("silent")
 
     return equal
-
-
-@mutation(120, Own, "_write_done")
-def write_errors_ignored(sound: Method) -> Method:
-    """The read back shows whether a write was good, so that its error does not matter."""
-    return lambda self, item, now: sound(self, WriteDone(item.tag), now)
 
 
 @mutation(120, Own, "_is_own")

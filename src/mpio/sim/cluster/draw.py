@@ -189,6 +189,6 @@ _HARD: tuple[tuple[str, ...], ...] = (
     ("disk_hang", "node_crash"),
     ("blackhole", "split"), ("restart", "split"), ("hold_back",), ("hold_out",), ("all_hold", "split"),
     ("disk_hang", "net_loss"), ("all_blackhole*", "net_loss"), ("disk_error",), ("node_pause", "split"),
-    ("disk_hang", "poison"), ("all_hold", "clients_lost"),
+    ("disk_hang", "poison"), ("disk_lies",), ("disk_lies",), ("all_hold", "clients_lost"),
 )
 """What is likely to go wrong: `*` is for every node."""

@@ -27,7 +27,7 @@ class Rules:
         terms: what theory adds up. dead_ns: A. split_ns: from a split to the decision, at most.
         counts_from_issue: the deadline counts from the issue of the last good heartbeat, so that no fault whatever
             lets two nodes write the same. drain_ns: L, what that takes into account.
-        clients_count: whether the side that clients reach wins a split.
+        one_decides: a split, for all, and clients count; otherwise each node judges itself.
         make: a machine, for a node and a generation.
     """
 
@@ -38,7 +38,7 @@ class Rules:
     split_ns: int
     drain_ns: int
     counts_from_issue: bool
-    clients_count: bool
+    one_decides: bool
     make: Callable[[int, int], Heartbeat]
     blocks: tuple[tuple[int, bytes], ...]
 
@@ -76,7 +76,7 @@ def _own(plan: ClusterPlan) -> Rules:
         return Own(Settings(node, nodes, generation, _REGION, timing, layout))
 
     return Rules(layout.length, layout, terms, timing.dead_ns, timing.split_ns, timing.drain_ns,
-                 counts_from_issue=True, clients_count=True, make=make, blocks=tuple(blank(layout, header)))
+                 counts_from_issue=True, one_decides=True, make=make, blocks=tuple(blank(layout, header)))
 
 
 def _o2cb(plan: ClusterPlan) -> Rules:
@@ -96,4 +96,4 @@ def _o2cb(plan: ClusterPlan) -> Rules:
         return O2cb(O2cbSettings(node, nodes, generation, timers, layout))
 
     return Rules(layout.length, layout, terms, PERIOD_NS * (threshold + 1), PERIOD_NS * (threshold + 2), 0,
-                 counts_from_issue=False, clients_count=False, make=make, blocks=tuple(blank(layout)))
+                 counts_from_issue=False, one_decides=False, make=make, blocks=tuple(blank(layout)))

@@ -21,7 +21,7 @@ FaultKind = Literal[
     # of all cables of a node
     "all_blackhole", "all_hold", "all_reset",
     # of the storage
-    "disk_slow", "disk_hang", "disk_error", "target_pause", "restart",
+    "disk_slow", "disk_hang", "disk_error", "disk_lies", "target_pause", "restart",
     # of a node
     "node_pause", "node_crash",
     # of the nodes' network, of the clients'
@@ -34,7 +34,7 @@ CABLE = frozenset(("blackhole", "blackhole_out", "blackhole_back", "hold", "hold
                    "forget", "loss", "slow"))
 WHOLE_NODE = {"all_blackhole": ("blackhole",), "all_hold": ("hold",), "all_reset": ("reset", "refuse")}
 """What a fault of all cables is made of."""
-STORAGE = frozenset(("disk_slow", "disk_hang", "disk_error", "target_pause", "restart"))
+STORAGE = frozenset(("disk_slow", "disk_hang", "disk_error", "disk_lies", "target_pause", "restart"))
 NETWORK = frozenset(("split", "mute", "net_loss", "net_slow"))
 INSTANT = frozenset(("forget", "node_crash", "poison", "leave"))
 

@@ -1,10 +1,10 @@
 """What must come of a network split: one side goes on, and it is the right one.
 
 `two-halves`: two members that cannot hear each other both think that they may go on. `nobody-left`: all members were
-fenced for the same split. `undecided`: with nothing else wrong, both sides still run when the decision is overdue.
-`unsafe-side`: a node whose storage works was fenced for the sake of others of whom none has any. `wrong-side`: with
-nothing else wrong, the side that goes on is not the one that clients reach, else the larger one, else the one with the
-lowest number.
+fenced for the same split, though one of them decided for all. `undecided`: with nothing else wrong, both sides still
+run when the decision is overdue. `unsafe-side`: a node whose storage works was fenced for the sake of others of whom
+none has any. `wrong-side`: with nothing else wrong, the side that goes on is not the one that clients reach, else the
+larger one, else the one with the lowest number.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,8 @@ def check_splits(
     world: World, faults: list[Fault], troubles: Sequence[Sequence[Trouble]], found: Breaches,
 ) -> None:
     """Judge all splits of a run."""
-    _check_somebody_left(world, found)
+    if world.rules.one_decides:
+        _check_somebody_left(world, found)
     _check_data_first(world, troubles, found)
     for fault in faults:
         if fault.kind == "split" and _is_alone(world.plan, fault, faults):
@@ -125,7 +126,7 @@ def _check_alone(world: World, split: Fault, faults: list[Fault], found: Breache
     if not all(sides):
         return
     world.record.counts["split that had to be decided"] += 1
-    clients = [fault for fault in faults if fault.kind == "clients_lost"] if rules.clients_count else []
+    clients = [fault for fault in faults if fault.kind == "clients_lost"] if rules.one_decides else []
     right = max(sides, key=lambda side: _rank(side, clients, split))
     if all(any(node in left for node in side) for side in sides):
         found.add("undecided", due_ns, f"nodes {sides[0]} and {sides[1]} cannot hear each other since "

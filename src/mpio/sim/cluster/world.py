@@ -93,6 +93,17 @@ class ClusterJudge(Judge):
         """Of a map's own paths; other checks look after it."""
 
 
+class ClusterDisk(SwarmDisk):
+    """A disk that may also acknowledge writes and forget them, as long as `lying` reasons last."""
+
+    lying = 0
+
+    def write(self, offset: int, data: Buffer) -> None:
+        """As in SwarmDisk."""
+        if not self.lying:
+            super().write(offset, data)
+
+
 class World:
     """All of a run.
 
@@ -116,7 +127,7 @@ class World:
         self._landed_issue: dict[Life, int] = {}  # newest issue of a heartbeat that has landed, local time
         self._first_unit = -(-self.rules.region_bytes // plan.block_size)
         blocks = self._first_unit + plan.nodes
-        self.disk = SwarmDisk(blocks, plan.block_size, volatile=False, rng=self._rng("disk"))
+        self.disk = ClusterDisk(blocks, plan.block_size, volatile=False, rng=self._rng("disk"))
         self.rules.prepare(self.disk.write)
         judge = ClusterJudge(self)
         self.target = SwarmTarget(
@@ -154,7 +165,9 @@ class World:
     def inject(self, fault: Fault, step: int) -> None:
         """Begin (`step` 1) or end (-1) a fault."""
         node = self.nodes[fault.node]
-        if fault.kind in CABLE or fault.kind in STORAGE:
+        if fault.kind == "disk_lies":
+            self.disk.lying += step
+        elif fault.kind in CABLE or fault.kind in STORAGE:
             self._inject_storage(fault, step)
         elif fault.kind == "node_pause":
             node.pause(step)
