@@ -22,7 +22,8 @@ from mpio.cli.heartbeat_words import sentence
 from mpio.cli.options import DURATION
 from mpio.errors import InputError
 from mpio.events import Event, Journal
-from mpio.heartbeat.machine import Leave, NodeState, Reachable, Status
+from mpio.heartbeat.machine import Leave, NodeState, Status
+from mpio.heartbeat.reachability import Reachability
 from mpio.io.heartbeat_agent import Agent, Guard
 from mpio.io.heartbeat_guard import say_on_stderr
 from mpio.model.address import Portal
@@ -41,6 +42,7 @@ class Order:
     idle_ns: int | None
     fence: str
     ping: tuple[Portal, ...]
+    dampen_ns: int
     realtime: bool
     journal: Path | None
     as_json: bool
@@ -70,6 +72,8 @@ class Order:
 @click.option("--ping", "ping", multiple=True, metavar="HOST[:PORT]",
               help="A host near to the clients; port 7 if not given. It answers by accepting or refusing a TCP "
               "connection; no ICMP is sent. Who reaches more of them goes on after a network split. May be repeated.")
+@click.option("--dampen", "dampen_ns", type=DURATION, default="5s", show_default=True, metavar="TIME",
+              help="A change of how many answer counts once it has lasted so long.")
 @click.option("--realtime/--no-realtime", default=True, show_default=True,
               help="Lock the memory and take a real-time priority, as far as that is allowed.")
 @click.option("--journal", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
@@ -78,8 +82,8 @@ class Order:
 def command(
     place: Place, node: int, nodes: str | None, peers: tuple[str, ...], listen: str | None, key_file: Path | None,
     idle_ns: int | None, personality: str | None, threshold: int | None, name: str | None, fence: str,
-    fence_ns: int | None, drain_ns: int | None, ping: tuple[str, ...], realtime: bool, journal: Path | None,
-    as_json: bool,
+    fence_ns: int | None, drain_ns: int | None, ping: tuple[str, ...], dampen_ns: int, realtime: bool,
+    journal: Path | None, as_json: bool,
 ) -> int:
     """Heartbeat in slot NODE of the region on DEVICE, watch the others, and stop this node when it must be stopped.
 
@@ -92,7 +96,7 @@ def command(
         numbers.node, numbers.nodes, personality, threshold, name or socket.gethostname().partition(".")[0], fence_ns,
         drain_ns, network=wire is not None,
     )
-    order = Order(place, numbers, wire, idle_ns, fence, tuple(map(_host, ping)), realtime, journal, as_json)
+    order = Order(place, numbers, wire, idle_ns, fence, tuple(map(_host, ping)), dampen_ns, realtime, journal, as_json)
     with _journal(order) as events:
         status = asyncio.run(_run(order, wishes, events))
     if as_json:
@@ -147,6 +151,7 @@ async def _run(order: Order, wishes: Wishes, journal: Journal) -> Status:
     from mpio.io.heartbeat_network import ClusterNetwork, PeerLinks, UdpDatagrams
     from mpio.io.heartbeat_region import find
 
+    score = _reachability(order)
     async with contextlib.AsyncExitStack() as stack:
         blocks = await stack.enter_async_context(order.place.open())
         made = await machine_for(wishes, await find(blocks), blocks, order.place.name)
@@ -170,7 +175,7 @@ async def _run(order: Order, wishes: Wishes, journal: Journal) -> Status:
         )
         agent.start()
         _leave_on_signals(agent)
-        async with _pinging(order, agent, made.period_ns):
+        async with _pinging(order, score, agent, made.period_ns):
             return await agent.ended()
 
 
@@ -188,21 +193,34 @@ def _leave_on_signals(agent: Agent) -> None:
         asyncio.get_running_loop().add_signal_handler(name, leave)
 
 
-@contextlib.asynccontextmanager
-async def _pinging(order: Order, agent: Agent, period_ns: int) -> AsyncIterator[None]:
+def _reachability(order: Order) -> Reachability | None:
+    """The score of the ping list, if there is one. Raises InputError."""
     if not order.ping:
+        return None
+    try:
+        return Reachability([str(host) for host in order.ping], dampen_ns=order.dampen_ns)
+    except ValueError as error:
+        raise InputError("--ping", str(error)) from None
+
+
+@contextlib.asynccontextmanager
+async def _pinging(order: Order, score: Reachability | None, agent: Agent, period_ns: int) -> AsyncIterator[None]:
+    if score is None:
         yield
         return
     from mpio.io.heartbeat_ping import Pinger
 
-    pinger = Pinger(order.ping, period_ns, period_ns, lambda count: agent.tell(Reachable(count)))
-    task = asyncio.create_task(pinger.run())
+    def tell(host: Portal, answered: bool) -> None:
+        for news in score.heard(str(host), answered, time.monotonic_ns()):
+            agent.tell(news)
+
+    pinger = asyncio.create_task(Pinger(order.ping, period_ns, period_ns, tell).run())
     try:
         yield
     finally:
-        task.cancel()
+        pinger.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await task
+            await pinger
 
 
 def _guard(order: Order, budget_ns: int) -> Guard:

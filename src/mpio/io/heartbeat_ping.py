@@ -32,15 +32,15 @@ async def answers(host: Portal, timeout_s: float) -> bool:
 
 
 class Pinger:
-    """Asks all hosts once a period, and tells how many answered.
+    """Asks all hosts once a period, and tells who answered.
 
     Args:
         hosts: the ping list. period_ns: how often. timeout_ns: for each host; all are asked side by side.
-        tell: gets the number of hosts that answered, after each round.
+        tell: gets each host and whether it answered, after each round.
     """
 
     def __init__(
-        self, hosts: Sequence[Portal], period_ns: int, timeout_ns: int, tell: Callable[[int], None]
+        self, hosts: Sequence[Portal], period_ns: int, timeout_ns: int, tell: Callable[[Portal, bool], None]
     ) -> None:
         self._hosts = hosts
         self._period_s = period_ns / NS_PER_S
@@ -51,5 +51,6 @@ class Pinger:
         """Until cancelled."""
         while True:
             found = await asyncio.gather(*(answers(host, self._timeout_s) for host in self._hosts))
-            self._tell(sum(found))
+            for host, answered in zip(self._hosts, found, strict=True):
+                self._tell(host, answered)
             await asyncio.sleep(self._period_s)

@@ -152,7 +152,7 @@ SECTORS = st.one_of(
 
 
 @given(st.lists(st.tuples(SECTORS, st.integers(1, 100 * NS_PER_S)), max_size=30))
-def test_whatever_is_there_is_told_and_nothing_is_older_than_the_first_look(looks: list[tuple[bytes | str, int]]) -> None:
+def test_whatever_is_there_is_told_and_no_age_is_made_up(looks: list[tuple[bytes | str, int]]) -> None:
     seen = Looks()
     begin: int | None = None
     for data, after in looks:
