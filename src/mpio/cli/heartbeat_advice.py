@@ -124,7 +124,7 @@ def advise_all(
     present: list[Setting] = []
     tails: list[Tail] = []
     for kind in question.kinds:
-        latencies = measured.reads if kind == "sbd" else measured.rounds
+        latencies = latencies_for(kind, measured)
         tail = estimate(latencies, heartbeats(kind, question.node_years))
         found = advise(kind, tail, stall.stall_ns, jitter_ns)
         uniform = random.Random(f"{question.seed}/{kind}").random
@@ -138,6 +138,15 @@ def advise_all(
     return Findings(
         about, _counts(measured), stall, question.node_years, tuple(advice), tuple(present),
         (*notes, *_notes(measured, stall), *tail_notes(tails)))
+
+
+def latencies_for(kind: Kind, measured: Measured) -> Sequence[int]:
+    """How long what this heartbeat waits for took: SBD for single reads, mpio for a second read after its write."""
+    if kind == "sbd":
+        return measured.reads
+    if kind == "own" and len(measured.reads) == len(measured.rounds):
+        return [took_ns + again_ns for took_ns, again_ns in zip(measured.rounds, measured.reads, strict=True)]
+    return measured.rounds
 
 
 def _counts(measured: Measured) -> dict[str, object]:

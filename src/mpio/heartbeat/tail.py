@@ -29,6 +29,8 @@ HEAVY_SHAPE = 0.5
 """From here on the tail has no variance worth the name: it belongs to failovers, whose cause is to be removed."""
 SAMPLES_WANTED = 100_000
 """Heartbeats that a forecast for a year should rest on; with fewer the bound is still given, and called short."""
+WIDE = 10
+"""A bound of so many times the longest latency seen bounds nothing: the sample is too short to look ahead so far."""
 LEVEL_MAX_NS = 86_400 * NS_PER_S
 """A day: a level beyond is no latency, and numbers stay finite."""
 _LIKELIHOOD_DROP = 2.706 / 2  # half of the 90 % quantile of chi squared: 95 % on one side
@@ -105,7 +107,9 @@ class Tail:
         samples: how many were measured. longest_ns: the longest of them.
         heartbeats: n, the number that a level is for.
         fit: the tail; None where nothing may be extrapolated. point_ns: the level it gives.
-        level_ns: to be reckoned with: the level's upper bound, or else a quarter more than the longest seen.
+        bound_ns: of that level, with 95 % confidence; None without a fit.
+        level_ns: to be reckoned with: the bound; where that is too wide to be of use, what the fit gives, and where
+            there is no fit, a quarter more than the longest seen.
         why_plain: why there is no fit, in words; empty if there is one.
         short: whether the sample is smaller than such a forecast should rest on.
     """
@@ -115,9 +119,15 @@ class Tail:
     heartbeats: float
     fit: Fit | None
     point_ns: int
+    bound_ns: int | None
     level_ns: int
     why_plain: str
     short: bool
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether the level is one that holds with 95 % confidence."""
+        return self.bound_ns is not None and self.level_ns >= self.bound_ns
 
     @property
     def unseen(self) -> float:
@@ -175,10 +185,12 @@ def estimate(latencies_ns: Sequence[int], heartbeats: float) -> Tail:
     else:
         why = _still_rising(latencies_ns, fit, heartbeats)
     short = samples < SAMPLES_WANTED
+    more_ns = longest_ns + longest_ns // 4
     if fit is None or why:
-        return Tail(samples, longest_ns, heartbeats, None, longest_ns, longest_ns + longest_ns // 4, why, short)
-    upper_ns = upper_level_ns(fit, peaks, heartbeats)
-    return Tail(samples, longest_ns, heartbeats, fit, fit.level_ns(heartbeats), max(upper_ns, longest_ns), "", short)
+        return Tail(samples, longest_ns, heartbeats, None, longest_ns, None, more_ns, why, short)
+    point_ns, bound_ns = fit.level_ns(heartbeats), upper_level_ns(fit, peaks, heartbeats)
+    level_ns = max(bound_ns, longest_ns) if bound_ns <= WIDE * longest_ns else max(point_ns, more_ns)
+    return Tail(samples, longest_ns, heartbeats, fit, point_ns, bound_ns, level_ns, "", short)
 
 
 def peaks_over(latencies_ns: Sequence[int], from_ns: int) -> list[int]:

@@ -107,12 +107,13 @@ def _advice_json(advice: Advice, trial: Trial | None) -> dict[str, object]:
     fit = None if tail.fit is None else {
         "from_ns": tail.fit.from_ns, "share": tail.fit.share, "peaks": tail.fit.peaks,
         "shape": tail.fit.pareto.shape, "scale_ns": tail.fit.pareto.scale_ns, "level_ns": tail.point_ns,
+        "bound_ns": tail.bound_ns,
     }
     return {
         "kind": advice.kind, "period_ns": advice.period_ns, "stall_ns": advice.stall_ns,
         "latency_ns": tail.level_ns, "jitter_ns": advice.jitter_ns,
         "tail": {"samples": tail.samples, "longest_ns": tail.longest_ns, "fit": fit, "why_plain": tail.why_plain,
-                 "short": tail.short, "unseen_share": tail.unseen},
+                 "bounded": tail.is_bounded, "short": tail.short, "unseen_share": tail.unseen},
         "recommended": _setting_json(advice.least), "bound_by": advice.bound_by,
         "with_room": _setting_json(advice.with_room), "shipped": _setting_json(advice.shipped),
         "overshoots_per_year": advice.overshoots, "overshoots_at_most": advice.at_most,
@@ -192,9 +193,12 @@ def tail_words(tail: Tail, node_years: float) -> str:
     if tail.fit is None:
         return (f"a quarter more than the longest of {tail.samples:,}. {tail.why_plain.capitalize()}. Up to "
                 f"{100 * tail.unseen:.2g} % of heartbeats may take longer than the longest (95 %)")
-    return (f"exceeded once in {node_years:g} node-years at most (95 %); {format_duration(tail.point_ns)} by a "
-            f"fitted tail above {format_duration(tail.fit.from_ns)} of {tail.fit.peaks} peaks, shape "
-            f"{tail.fit.pareto.shape:.2f}")
+    fitted = (f"a fitted tail above {format_duration(tail.fit.from_ns)} of {tail.fit.peaks} peaks, shape "
+              f"{tail.fit.pareto.shape:.2f}")
+    if not tail.is_bounded:
+        return (f"exceeded once in {node_years:g} node-years by {fitted}; but so few heartbeats don't exclude "
+                f"{format_duration(tail.bound_ns or 0)} (95 %): measure for longer")
+    return (f"exceeded once in {node_years:g} node-years at most (95 %); {format_duration(tail.point_ns)} by {fitted}")
 
 
 def _thresholds(found: Findings) -> Table:

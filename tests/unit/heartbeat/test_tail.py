@@ -88,14 +88,14 @@ def test_the_upper_bound_covers_the_true_level_in_most_samples(sample: Callable[
     true_ns = math.exp(0.5 * NormalDist().inv_cdf(1 - 1e-6)) * MS
     found = [estimate(sample(3000, seed), 1e6) for seed in range(40)]
     fitted = [item for item in found if item.fit is not None]
-    covered = [item for item in fitted if item.level_ns >= true_ns]
+    covered = [item for item in fitted if item.bound_ns is not None and item.bound_ns >= true_ns]
     assert len(fitted) >= 32
     assert len(covered) >= 0.8 * len(fitted)
 
 
 def test_a_longer_sample_gives_a_closer_bound() -> None:
-    widths = [[tail.level_ns / tail.point_ns for seed in range(10)
-               if (tail := estimate(lognormal(count, seed), 1e6)).fit] for count in (1000, 10_000)]
+    widths = [[found.bound_ns / found.point_ns for seed in range(10)
+               if (found := estimate(lognormal(count, seed), 1e6)).bound_ns] for count in (1000, 10_000)]
     assert sum(widths[1]) / len(widths[1]) < sum(widths[0]) / len(widths[0]) / 1.5
 
 
@@ -111,6 +111,18 @@ def test_the_level_is_never_below_the_longest_that_was_seen() -> None:
     for seed in range(5):
         values = lognormal(2000, seed)
         assert estimate(values, 1.0).level_ns >= max(values)
+
+
+def test_a_bound_that_bounds_nothing_is_not_reckoned_with() -> None:
+    """A thousand heartbeats and ten years: then it is the fit's own level, and never less than the plain one."""
+    wide = estimate(lognormal(1000, 4, 0.8), 10 * NODE_YEAR)
+    assert wide.bound_ns is not None
+    assert wide.bound_ns > tail.WIDE * wide.longest_ns
+    assert not wide.is_bounded
+    assert wide.level_ns == max(wide.point_ns, wide.longest_ns + wide.longest_ns // 4)
+    close = estimate(lognormal(20_000, 4, 0.8), 10 * NODE_YEAR)
+    assert close.is_bounded
+    assert close.level_ns == close.bound_ns
 
 
 def test_too_few_peaks_are_not_extrapolated() -> None:
