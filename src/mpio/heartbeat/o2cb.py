@@ -192,13 +192,14 @@ class O2cb:
 
     def next_deadline(self) -> int | None:
         """The first of the write timeout, the negotiation, a quorum decision and the next iteration."""
-        if self.state not in (*_ACTIVE, NodeState.LEAVING):
-            return None
-        due = [slot.decide_at for slot in self.slots.values() if slot.decide_at is not None]
-        if self._armed_at is not None:
+        due: list[int | None] = []
+        if self.state in _MEMBER:
+            due = [self._ask_at, *(slot.decide_at for slot in self.slots.values())]
+        if self.state in _ACTIVE:
+            due.append(self._wake_at)
+        if self._armed_at is not None and self.state in (*_MEMBER, NodeState.LEAVING):
             due.append(self._armed_at + self.settings.budget_ns)
-        due.extend(at for at in (self._ask_at, self._wake_at) if at is not None)
-        return min(due, default=None)
+        return min((at for at in due if at is not None), default=None)
 
     def status(self, now: int) -> Status:
         """How things stand."""
