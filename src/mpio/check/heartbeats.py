@@ -325,10 +325,22 @@ def _service(facts: ClusterFacts) -> Claim:
         raise MissingData("the service never wrote")
     moments = sorted([*ends, facts.ended_ns])
     gap_ns, gap_at = max(((after - before, before) for before, after in pairwise(moments)), default=(0, ends[0]))
-    limit_ns = (facts.dead_ns + facts.deadline_ns + 8 * facts.period_ns + (facts.stall_ns or 0) + 4 * LATE_NS)
+    # At the worst: its node is fenced, called dead, and another one wishes, claims, reads back, and meets a stall
+    limit_ns = (facts.dead_ns + facts.deadline_ns + 8 * facts.period_ns + (facts.stall_ns or 0) + 4 * LATE_NS
+                + _outage_of_all_ns(facts))
     terms = {write.term: write.node for write in facts.writes}
     places = ", ".join(f"node {node}" for _, node in sorted(terms.items()))
     detail = (f"on {places}; {len(ends)} writes, the longest pause {format_duration(gap_ns)}, "
               f"{format_duration(gap_at - facts.began_ns)} after the heartbeats began")
     running = [node for node in facts.nodes if node not in _halts(facts)]
-    return _claim(passed=gap_ns <= limit_ns or not running, detail=detail)
+    return _claim(passed=gap_ns <= limit_ns or not running, detail=f"{detail}; at most {format_duration(limit_ns)}")
+
+
+def _outage_of_all_ns(facts: ClusterFacts) -> int:
+    """The longest time for which no node had a path."""
+    one, *others = facts.nodes
+    common = [(outage.start_ns, outage.end_ns) for outage in facts.outages(one)]
+    for node in others:
+        common = [(max(begin, outage.start_ns), min(end, outage.end_ns)) for begin, end in common
+                  for outage in facts.outages(node)]
+    return max((end - begin for begin, end in common if end > begin), default=0)

@@ -125,7 +125,8 @@ def _run_all(
             scratch=scratch, yes=yes, seed=seed, command=["mpio", *map(_without_secret, sys.argv[1:])],
         )
         result = asyncio.run(_drill(request, quiet=quiet))
-        if compare and runs == 1 and scenario.cluster.nodes == 1 and result.stalls and result.verdict is not Result.UNKNOWN:
+        comparable = scenario.cluster.nodes == 1 and result.stalls and result.verdict is not Result.UNKNOWN
+        if compare and runs == 1 and comparable:
             write_comparison(effective_scenario(request), result.directory)
         if runs == 1 and not as_json:
             show(result.directory)
