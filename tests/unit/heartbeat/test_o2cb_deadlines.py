@@ -1,9 +1,10 @@
 """What a machine of o2cb can't do in its state it does not ask to be woken for: a shell would spin."""
 
-from mpio.heartbeat.machine import Leave
-from mpio.units import seconds
 from tests.unit.heartbeat.test_o2cb import cluster
 from tests.unit.heartbeat.world import Stall, World
+
+from mpio.heartbeat.machine import Leave
+from mpio.units import seconds
 
 
 def must_sleep(world: World, node: int, at: float) -> None:
