@@ -1,22 +1,27 @@
 """Hostile inputs for the target, made from a seed: `python -m fuzz.target_inputs [--inputs N] [--seed N]`.
 
 Each session goes some way by the rules, to a stage of the login or into the full feature phase, and then says things
-that are almost right: PDUs of every kind with fields at their limits, CDBs of every command, lengths that lie, bytes
-that were turned over. An input is one PDU. Whatever comes, the target answers or ends the connection, keeps to its
-limits, and still serves a good initiator afterwards.
+that are almost right: PDUs of every kind with fields at their limits, commands that would be carried out and such that
+only look like it, lengths that lie, bytes that were turned over, long silence. An input is one PDU. Whatever comes, the
+target answers or ends the connection, keeps to its limits, and still serves a good initiator afterwards.
 """
 
 import argparse
+import faulthandler
 import random
+import resource
 import struct
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from fuzz.target_commands import command as plausible_command
+
 from mpio.model.address import Portal
 from mpio.model.task import Buffer, lun_bytes
 from mpio.proto.iscsi import pdu
 from mpio.proto.iscsi.chap import ChapConfig
+from mpio.proto.iscsi.digest import digest
 from mpio.proto.iscsi.pdu import Opcode
 from mpio.proto.iscsi.target import OUTPUT_BYTES_MAX, TargetConnection
 from mpio.proto.iscsi.target_state import State
@@ -25,6 +30,8 @@ from mpio.target.limits import Limits
 from mpio.target.node import Access, TargetNode
 from mpio.target.state import TRANSFER_BYTES_MAX
 from mpio.target.store import RamStore
+from mpio.target.task_queue import Done
+from mpio.units import seconds
 
 PORTAL = Portal("192.0.2.1")
 NAME = "iqn.2026-01.example:t"
@@ -32,6 +39,11 @@ LIMITS = Limits(tasks=8, sessions=16, gather_bytes=1 << 20, write_bytes=1 << 20)
 PARAMS = replace(LIMITS.params(PORTAL), challenge_seed=bytes(range(32)))
 INPUTS_A_SESSION = 40
 DATA_MAX = 2048
+LUNS = 5
+LATE_LUN = 4
+MEMORY_MAX = 2 << 30
+HANG_S = 300.0
+"""No 64 sessions take so long, on any machine."""
 _EDGES = (0, 1, 2, 7, 0x7F, 0x80, 0xFF, 0x100, 0x1FF, 0x200, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE,
           0xFFFFFFFF)  # fmt: skip
 _KEYS = ("InitiatorName", "TargetName", "SessionType", "AuthMethod", "CHAP_A", "CHAP_N", "CHAP_R", "CHAP_I", "CHAP_C",
@@ -48,8 +60,48 @@ _ACTIONS = {int(Op.SERVICE_ACTION_IN_16): (0x10, 0x12), int(Op.MAINTENANCE_IN): 
             int(Op.EXTENDED_COPY): (0, 1)}  # fmt: skip
 
 
+class LateStore(RamStore):
+    """Ends what was begun when it is told to, in any order; what is begun lands when it ends."""
+
+    defers = True
+
+    def __init__(self, size_bytes: int) -> None:
+        super().__init__(size_bytes)
+        self._begun: list[Callable[[], None]] = []
+
+    def begin_read(self, offset: int, length: int, done: Done) -> bytes | None:
+        """See DeferringStore."""
+        self._begun.append(lambda: done(self.read(offset, length)))
+        return None
+
+    def begin_write(self, offset: int, data: Buffer, done: Done, *, fua: bool) -> bool:  # noqa: ARG002
+        """See DeferringStore."""
+
+        def end() -> None:
+            self.write(offset, data)
+            done(b"")
+
+        self._begun.append(end)
+        return False
+
+    def begin_flush(self, done: Done) -> bool:
+        """See DeferringStore."""
+        self._begun.append(lambda: done(b""))
+        return False
+
+    def end(self, rng: random.Random) -> None:
+        """Something that was begun ends, if there is anything."""
+        if self._begun:
+            self._begun.pop(rng.randrange(len(self._begun)))()
+
+    def drain(self) -> None:
+        """See DeferringStore."""
+        while self._begun:
+            self._begun.pop(0)()
+
+
 def make_node(*, chap: bool) -> TargetNode:
-    """A target with LUNs of both block sizes, thin and thick, one that can't be written, and two port groups."""
+    """A target with two port groups, and LUNs of both block sizes, thin, thick, read-only, removable, and slow ones."""
     access = Access(chap=ChapConfig("joe", "a-secret-of-16-b", "disk", "another-secret-1")) if chap else None
     node = TargetNode(NAME, access=access, explicit_alua=True, limits=LIMITS)
     node.add_portal(1, PORTAL)
@@ -58,6 +110,7 @@ def make_node(*, chap: bool) -> TargetNode:
     node.add_lun(1, RamStore(1 << 20), block_size=4096, thin=False)
     node.add_lun(2, RamStore(1 << 20), read_only=True)
     node.add_lun(3, RamStore(1 << 20), removable=True)
+    node.add_lun(LATE_LUN, LateStore(1 << 20))
     return node
 
 
@@ -66,25 +119,39 @@ class Hostile:
 
     def __init__(self, node: TargetNode, rng: random.Random) -> None:
         self._rng = rng
+        self._now = 0
         self.target = TargetConnection(PARAMS, node, 0)
+        self._units = node.device.units
+        late = self._units[LATE_LUN].store
+        assert isinstance(late, LateStore)
+        self._late = late
         self._cmd_sn = 1
         self._itt = 0
-        self._kinds = (self._command, self._command, self._command, self._command, self._data_out, self._other)
+        self._isid = self._some_isid()
+        self._kinds = (self._command, self._command, self._plausible, self._plausible, self._plausible, self._plausible,
+                       self._data_out, self._data_out, self._other)
         stage = rng.choice(_STAGES)
         for flags, text in stage:
             self._login(flags, text)
 
     def _login(self, flags: int, text: str) -> None:
         data = text.encode()
-        isid = bytes((0x80, 0, 0, 0, 0, self._rng.randrange(4)))
-        self._tell(pdu.login_request(flags, isid, 0, 1, 0, self._cmd_sn, 0, len(data)), data)
+        self._tell(pdu.login_request(flags, self._isid, 0, 1, 0, self._cmd_sn, 0, len(data)), data)
+
+    def _some_isid(self) -> bytes:
+        return bytes((0x80, 0, 0, 0, 0, self._rng.randrange(4)))
 
     def _tell(self, header: bytes, data: bytes = b"") -> None:
         self.target.receive(header + data + bytes(-len(data) & 3), 0)
 
     def say_something(self) -> None:
-        """One input."""
+        """One input; and the world goes on."""
         rng = self._rng
+        if rng.random() < 0.3:
+            self._late.end(rng)
+        if rng.random() < 0.002:
+            self._now += seconds(rng.choice((0.1, 6.0, 20.0)))
+        self.target.handle_timer(self._now)
         if self.target.state is State.LOGIN:
             header, data = self._login_request()
         else:
@@ -94,11 +161,22 @@ class Hostile:
             for _ in range(rng.randrange(1, 4)):
                 at = rng.randrange(len(raw)) if rng.random() < 0.3 else rng.randrange(min(len(raw), 48))
                 raw[at] = rng.choice((0, 0xFF, raw[at] ^ 1 << rng.randrange(8), rng.randrange(256)))
+        if rng.random() < 0.98:
+            raw = self._with_digests(raw)
         if rng.random() < 0.01:
             raw = raw[: rng.randrange(len(raw))]
         step = rng.choice((len(raw), len(raw), 7, 48)) or 1
         for at in range(0, len(raw), step):
-            self.target.receive(bytes(raw[at : at + step]), 0)
+            self.target.receive(bytes(raw[at : at + step]), self._now)
+
+    def _with_digests(self, raw: bytearray) -> bytearray:
+        agreed = self.target.negotiated
+        if self.target.state is State.LOGIN or agreed is None:
+            return raw
+        header, data = raw[: pdu.BHS_BYTES], raw[pdu.BHS_BYTES :]
+        if agreed.header_digest:
+            header += digest(header)
+        return header + data + (digest(data) if agreed.data_digest and data else b"")
 
     def _number(self) -> int:
         rng = self._rng
@@ -106,7 +184,7 @@ class Hostile:
 
     def _lun(self) -> bytes:
         rng = self._rng
-        return lun_bytes(rng.randrange(4)) if rng.random() < 0.9 else rng.randbytes(8)
+        return lun_bytes(rng.randrange(LUNS)) if rng.random() < 0.9 else rng.randbytes(8)
 
     def _login_request(self) -> tuple[bytes, bytes]:
         rng = self._rng
@@ -116,7 +194,8 @@ class Hostile:
         if rng.random() < 0.1:
             text += rng.randbytes(rng.randrange(200))
         flags = rng.choice((0x00, 0x04, 0x44, 0x81, 0x87, 0x83, 0x40, 0xC0, rng.randrange(256)))
-        isid, tsih = bytes((0x80, 0, 0, 0, 0, rng.randrange(4))), rng.choice((0, 0, 0, 1, 0xFFFF))
+        isid = self._isid if rng.random() < 0.95 else self._some_isid()
+        tsih = 0 if rng.random() < 0.95 else rng.choice((1, 0xFFFF))
         return pdu.login_request(flags, isid, tsih, 1, 0, self._cmd_sn, 0, len(text)), text
 
     def _cdb(self) -> bytes:
@@ -146,6 +225,25 @@ class Hostile:
             Opcode.SCSI_COMMAND | immediate, flags, 0, 0, len(data), self._lun(), self._some_itt(), expected, sn,
             self._number(), self._cdb()), data
 
+    def _plausible(self) -> tuple[bytes, bytes]:
+        """A command that would be carried out, with all its data or the first of them; now and then with a flaw."""
+        rng = self._rng
+        lun = rng.randrange(LUNS)
+        cdb, data, asks = plausible_command(rng, self._units, lun)
+        if rng.random() < 0.1:
+            spoilt = bytearray(cdb)
+            spoilt[rng.randrange(1, 16)] ^= 1 << rng.randrange(8)
+            cdb = bytes(spoilt)
+        expected = len(data) or asks
+        if rng.random() < 0.05:
+            expected = rng.choice((0, expected + 1, expected * 2, max(expected - 1, 0)))
+        flags = 0x80 | (0x20 if data else 0x40 if asks else 0) | rng.randrange(3)
+        limit = 0 if rng.random() < 0.1 else 1024  # as it was agreed on, in most sessions
+        self._itt += 1
+        return pdu.REQUEST.pack(
+            Opcode.SCSI_COMMAND, flags, 0, 0, len(data[:limit]), lun_bytes(lun), self._some_itt(), expected,
+            self._next_sn(), 0, cdb), data[:limit]
+
     def _some_itt(self) -> int:
         return self._itt if self._rng.random() < 0.95 else self._number()
 
@@ -156,6 +254,13 @@ class Hostile:
 
     def _data_out(self) -> tuple[bytes, bytes]:
         rng = self._rng
+        due = [task for task in self.target.tasks() if task.gathered is not None and task.ttt >= 0]
+        if due and rng.random() < 0.8:  # what was asked for
+            task = rng.choice(due)
+            data = bytes(max(task.burst_end - task.received, 0))[: LIMITS.pdu_bytes]
+            return pdu.REQUEST.pack(
+                Opcode.SCSI_DATA_OUT, 0x80, 0, 0, len(data), task.lun, task.itt, task.ttt, 0, 0,
+                struct.pack(">4xII4x", task.data_sn, task.received)), data
         data = bytes(rng.choice((0, 4, 512, 1024, rng.randrange(DATA_MAX))))
         ttt = self.target._writes.next_ttt - rng.randrange(1, 4) if rng.random() < 0.8 else self._number()  # noqa: SLF001
         itt = max(self._itt - rng.randrange(4), 0)
@@ -195,9 +300,7 @@ _STAGES: Sequence[Sequence[tuple[int, str]]] = (
     ((0x00, _KNOWN + "AuthMethod=CHAP\0"), (0x00, "CHAP_A=5,7\0")),
     ((0x81, _KNOWN + "AuthMethod=None\0"),),
     ((0x04, _KNOWN),),
-    ((0x87, _KNOWN + _SIZES),),
-    ((0x87, _KNOWN + _SIZES),),
-    ((0x87, _KNOWN + _SIZES),),
+    *[((0x87, _KNOWN + _SIZES),)] * 6,
     ((0x87, _KNOWN + "InitialR2T=Yes\0ImmediateData=No\0"),),
     ((0x87, _KNOWN + "HeaderDigest=CRC32C\0DataDigest=CRC32C\0"),),
     ((0x87, "InitiatorName=iqn.2026-01.example:bad\0SessionType=Discovery\0"),),
@@ -222,7 +325,7 @@ def is_well(node: TargetNode) -> bool:
 
 def run(inputs: int, seed: int, progress: Callable[[int], None] = lambda _done: None) -> dict[str, int]:
     """Send so many inputs. Returns what came of it; raises whatever the target raised, with the seed in front of it."""
-    counts = {"inputs": 0, "sessions": 0, "full feature": 0, "ended by the target": 0}
+    counts = {"inputs": 0, "in the full feature phase": 0, "sessions": 0, "full feature": 0, "ended by the target": 0}
     while counts["inputs"] < inputs:
         rng = random.Random(f"{seed}/{counts['sessions']}")
         if counts["sessions"] % 64 == 0:
@@ -235,6 +338,7 @@ def run(inputs: int, seed: int, progress: Callable[[int], None] = lambda _done: 
                 if hostile.target.state not in (State.LOGIN, State.FULL_FEATURE):
                     counts["ended by the target"] += 1
                     break
+                counts["in the full feature phase"] += hostile.target.state is State.FULL_FEATURE
                 hostile.say_something()
                 counts["inputs"] += 1
                 hostile.check()
@@ -258,8 +362,17 @@ def main() -> int:
     parser.add_argument("--inputs", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    counts = run(arguments.inputs, arguments.seed, lambda done: _say(f"\r{done}") if sys.stderr.isatty() else None)
-    _say(", ".join(f"{count} {name}" for name, count in counts.items()) + "\n")
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_MAX, MEMORY_MAX))
+
+    def progress(done: int) -> None:
+        faulthandler.dump_traceback_later(HANG_S, exit=True)
+        if sys.stderr.isatty():
+            _say(f"\r{done}")
+
+    counts = run(arguments.inputs, arguments.seed, progress)
+    faulthandler.cancel_dump_traceback_later()
+    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    _say(", ".join(f"{count} {name}" for name, count in counts.items()) + f"; {peak_mib} MiB at most\n")
     return 0
 
 
