@@ -93,7 +93,8 @@ def unsafe(timing: Timing) -> str:
     parts = " + ".join(
         f"{name} {format_duration(value)}"
         for name, value in (("deadline", timing.deadline_ns), ("fence", timing.fence_ns), ("drain", timing.drain_ns)))
+    least_ms = -(-timing.least_dead_ns // 1_000_000)  # rounded up: this much must be enough
     return (
         f"dead timeout: expected at least ({parts}) x (1 + {timing.rate_ppm} ppm) = "
-        f"{format_duration(timing.least_dead_ns)}, found {format_duration(timing.dead_ns)}: others could take over "
+        f"{least_ms / 1000:.3f} s, found {format_duration(timing.dead_ns)}: others could take over "
         f"while this node still writes; raise the dead timeout or lower the deadline")
