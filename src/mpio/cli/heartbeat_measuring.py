@@ -82,7 +82,7 @@ async def _run(
     token = secrets.token_bytes(16)
     async with contextlib.AsyncExitStack() as loan:
         if pattern.own is not None and not ground.is_scratch:
-            await must_be_free(blocks, pattern.own, placed=wish.placed)
+            await must_be_free(blocks, placed=wish.placed)
             undo = Path(f"mpio-heartbeat-sector-{token.hex()[:12]}.bin")
             await loan.enter_async_context(borrowed(blocks, pattern.own, MAGIC + token, undo))
         measurement = Measurement(blocks, pattern, token, failures=ground.failures)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from mpio.errors import InputError
-from mpio.heartbeat.region import Found, Holds
+from mpio.heartbeat.region import Found, Holds, look_length
 from mpio.io.heartbeat_region import Unread, find, read, write
 from mpio.io.heartbeat_store import Blocks
 
@@ -44,14 +44,8 @@ def make_scratch(path: Path, size_bytes: int) -> Path:
     return target
 
 
-async def must_be_free(blocks: Blocks, own: int, *, placed: bool) -> Found:
-    """Raise InputError if a sector of these blocks may not be borrowed.
-
-    Args:
-        blocks: the region.
-        own: the sector's offset in it.
-        placed: whether a person said where the region is.
-    """
+async def must_be_free(blocks: Blocks, *, placed: bool) -> Found:
+    """Raise InputError if no sector of a region may be borrowed. `placed`: a person said where it is."""
     found = await find(blocks)
     if found.holds is Holds.EMPTY or (found.holds is Holds.FOREIGN and placed):
         return found
@@ -63,7 +57,7 @@ async def must_be_free(blocks: Blocks, own: int, *, placed: bool) -> Found:
         raise InputError(blocks.name, (
             f"there is {found.words}, and nothing tells whether nodes read it; measure in another place, or reads "
             "alone with --read-only"))
-    length = own + blocks.block_size
+    length = min(look_length(blocks.block_size), blocks.size_bytes // blocks.block_size * blocks.block_size)
     before = await read(blocks, 0, length)
     await asyncio.sleep(QUIET_S)
     if isinstance(before, Unread) or await read(blocks, 0, length) != before:
