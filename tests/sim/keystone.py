@@ -69,7 +69,8 @@ def surroundings_drawn(rng: random.Random) -> Surroundings:
     """A network of up to 3 ms there and back, as the planner allows for."""
     delay_ns = round(10 ** rng.uniform(4, 5.5))
     conditions = Conditions(delay_ns, delay_ns // 10, split=rng.choice((0.0, 0.3)))
-    return Surroundings(conditions, DiskConditions(rng.choice((0, 500_000, 1_500_000)), 50_000), rng.randint(-200, 200))
+    disk = DiskConditions(rng.choice((500_000, 2_000_000, 8_000_000)), 50_000)
+    return Surroundings(conditions, disk, rng.randint(-200, 200))
 
 
 def run_case(failure: Failure, seed: int) -> Case:
@@ -87,6 +88,8 @@ def run_case(failure: Failure, seed: int) -> Case:
 portals = {paths}
 [workload]
 rate = 50
+workers = 6
+readers = 2
 [[step]]
 action = "inject"
 at = "{rng.uniform(0.5, 2):.3f}s"

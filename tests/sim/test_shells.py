@@ -299,3 +299,39 @@ def test_what_a_reset_by_one_path_ends_on_another_does_not_wait_for_its_timeout(
     took_ns, in_flight, retries = in_world(main, TargetSpec(), around)
     assert retries >= in_flight
     assert took_ns < (1 + 0.1) * NS_PER_S + 2 * 500_000_000, "not its command timeout of 5 s"
+
+
+def test_the_hold_scenario_shows_what_fences_are_for() -> None:
+    """Without them old copies land over newer writes, and the run finds them; with them none does."""
+    unfenced = builtin("hold").settings.replace(fence="none")
+    found = [simulate(builtin("hold"), seed, unfenced) for seed in range(1, 7)]
+    kinds = {finding.kind for result in found for finding in result.findings}
+    assert BlockFault.GHOST in kinds
+    assert [result.verdict is Result.FAIL for result in found] == [bool(result.findings) for result in found]
+    for seed in range(1, 7):
+        assert simulate(builtin("hold"), seed).verdict is Result.PASS
+
+
+@pytest.mark.parametrize("delay_ms", range(10, 110, 20))
+def test_a_map_that_is_closed_takes_none_of_its_paths_for_lost(delay_ms: int) -> None:
+    """Logouts take their time, and checks are due all the while."""
+    journal = Journal()
+
+    async def main() -> None:
+        world = SimWorld(loop, 1, Surroundings(Conditions(delay_ms * 1_000_000, 0, 0, split=0.0)))
+        target = world.target(TargetSpec(), Path())
+        assert isinstance(target, SimTarget)
+        await target.start()
+        addresses = [TargetAddress(portal, TARGET_NAME, LUN) for portal in target.portals]
+        settings = FAST.replace(polling_interval=0.05, max_polling_interval=0.05, login_timeout=10.0)
+        async with open_map(addresses, settings, journal=journal, clock=world.clock, rng=random.Random(1),
+                            network=world.network):
+            await asyncio.sleep(1)
+            journal.record(loop.now_ns, "test", Kind.PHASE_ENTERED, phase="close")
+        await target.close()
+
+    with VirtualLoop() as loop:
+        loop.run(main())
+    kinds = [event.kind for event in journal]
+    after = kinds[kinds.index(Kind.PHASE_ENTERED) + 1:]
+    assert after == [Kind.LOGGED_OUT, Kind.LOGGED_OUT]

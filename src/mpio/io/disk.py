@@ -126,8 +126,8 @@ class Disk:
                     task.result()  # raises what went wrong in it
         if self._exclusion is not None:
             self._exclusion.close()
+        self.map.close(self.clock())  # first, or it takes a path that logs out for one that was lost
         await asyncio.gather(*(runner.stop() for runner in self._runners))
-        self.map.close(self.clock())
         self._driver.stop()
 
     # --- I/O

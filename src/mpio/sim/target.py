@@ -1,7 +1,7 @@
 """The software target as a process of the simulation: started, stopped, continued, killed, started again."""
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from mpio.errors import InputError
 from mpio.io.filter_timer import FilterTimer
 from mpio.io.target_server import TargetServer
 from mpio.model.address import Portal
+from mpio.model.task import Buffer, Status
 from mpio.proto.iscsi.negotiation import SessionParams
 from mpio.proto.iscsi.pdu import TaskFunction
 from mpio.proto.iscsi.target import TargetConnection
@@ -28,7 +29,8 @@ from mpio.target.node import Session, TargetNode
 from mpio.target.state import derive_naa
 from mpio.target.store import BlockStore, RamStore
 
-_CHECK_CONDITION = 0x02
+_CHECK_CONDITION = int(Status.CHECK_CONDITION)
+_CACHED = 0.5  # of all writes, on a disk that takes time
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,8 @@ class SimNode(TargetNode):
     """A target that takes its time over commands, and can hang.
 
     A command waits until the disk is done with it, and is carried out only if it still has not been aborted: what
-    ends a task before that ends it for good, as RFC 7143 and SAM-5 ask of a target.
+    ends a task before that ends it for good, as RFC 7143 and SAM-5 ask of a target. Some writes go to a cache: they are
+    carried out as they come, and answered when their time is over.
     """
 
     def __init__(self, name: str, loop: VirtualLoop, disk: DiskConditions, rng: random.Random) -> None:
@@ -93,11 +96,26 @@ class SimNode(TargetNode):
         run, connection = super()._runner(session, complete), session.connection
         host = connection.params.portal.host
 
+        def answer(task: TargetTask, status: int, data: Buffer | Sequence[Buffer], sense: bytes,
+                   length: int | None) -> None:
+            if host in self._hung:
+                self._stuck.setdefault(host, []).append(lambda: answer(task, status, data, sense, length))
+            else:
+                complete(task, status, data, sense, length)
+
+        def answer_later(task: TargetTask, status: int, data: Buffer | Sequence[Buffer], sense: bytes,
+                         length: int | None) -> None:
+            self._loop.call_later(self._duration_s(), answer, task, status, data, sense, length)
+
+        cache = super()._runner(session, answer_later)
+
         def on_command(task: TargetTask) -> None:
             if host in self._hung:
                 self._stuck.setdefault(host, []).append(lambda: on_command(task))
             elif not self._is_slow:
                 run(task)
+            elif connection.holds(task) and task.is_write and self._rng.random() < _CACHED:
+                cache(task)
             elif connection.holds(task):
                 self._loop.call_later(self._duration_s(), finish, task)
 
