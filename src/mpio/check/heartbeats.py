@@ -52,6 +52,7 @@ class ClusterFacts:
         deadline_ns: from the last good heartbeat to the self-fence. dead_ns: from the last change to "dead".
         sample_ns: from one look at the others to the next. fence_ns: until a fence must hold.
         period_ns: from one heartbeat to the next.
+        split_ns: from a split of the cluster network until a node is fenced, at most.
         stall_ns: the longest stall of a single failure, None where that is not bounded.
         margins: of each node. min_margin: share of the deadline that must be left.
         has_service: whether one was to run. writes: what it wrote, in the order of beginning.
@@ -68,6 +69,7 @@ class ClusterFacts:
     sample_ns: int
     fence_ns: int
     period_ns: int
+    split_ns: int
     stall_ns: int | None
     margins: Mapping[int, Margins]
     min_margin: float
@@ -109,15 +111,15 @@ def _claim(*, passed: bool, detail: str, evidence: Sequence[Value] = ()) -> Clai
 # --- causes of fences
 
 
-def _network_faults(facts: ClusterFacts, network: str) -> list[tuple[int, int]]:
-    """When some node's wire of this network had a fault."""
+def _network_faults(facts: ClusterFacts, network: str, kind: str = "") -> list[tuple[int, int]]:
+    """When some node's wire of this network had a fault (that begins with `kind`)."""
     open_since: dict[int, int] = {}
     windows = []
     for event in facts.events:
         node = event.fields.get("node")
         if event.fields.get("network") != network or not isinstance(node, int):
             continue
-        if event.kind is Kind.FAULT_INJECTED:
+        if event.kind is Kind.FAULT_INJECTED and str(event.fields.get("fault", "")).startswith(kind):
             open_since[node] = event.t_ns
         elif event.kind is Kind.FAULT_HEALED and node in open_since:
             windows.append((open_since.pop(node), event.t_ns))
@@ -202,6 +204,15 @@ def _missed(facts: ClusterFacts) -> Claim:
             late.append(f"node {node} was fenced {format_duration(halted[node].t_ns - by_ns)} late, though {why}")
         else:
             kept.append(f"node {node}, {format_duration(by_ns - halted[node].t_ns)} before its time was up")
+    for begin_ns, end_ns in _network_faults(facts, "cluster", "blackhole"):
+        by_ns = begin_ns + facts.split_ns + facts.fence_ns + LATE_NS
+        decided = [halt for halt in halted.values() if begin_ns <= halt.t_ns <= by_ns]
+        left = sum(node not in halted or halted[node].t_ns > begin_ns for node in facts.nodes)
+        if end_ns >= by_ns and left > 1 and not decided:
+            apart = format_duration(end_ns - begin_ns)
+            late.append(f"nodes did not hear each other for {apart}, and nobody was fenced")
+        elif decided:
+            kept.append("a split was decided")
     evidence = [event.seq for event in halted.values()]
     if late:
         return _claim(passed=False, detail="; ".join(late), evidence=evidence)

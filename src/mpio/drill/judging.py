@@ -136,6 +136,7 @@ def cluster_claims(cluster: HeartbeatCluster, scenario: Scenario, nodes: Sequenc
         sample_ns=kind.sample_ns,
         fence_ns=FENCE_NS,
         period_ns=kind.period_ns,
+        split_ns=kind.split_ns,
         stall_ns=nodes[0].node.bounds(()).single.worst_ns,
         margins=cluster.margins(),
         min_margin=scenario.claims.min_margin,

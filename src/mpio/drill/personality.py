@@ -44,6 +44,7 @@ class Personality:
         join_ns: until all are members, if nothing is wrong.
         keepalive_ns, idle_ns: of the cluster network: how often a node says that it is there, and after how much
             silence it is taken to be disconnected.
+        split_ns: from the moment at which nodes no longer hear each other until one of them is fenced, at most.
         make: the machine of a node.
         slots: (offset, bytes) to write into the new region.
         shoots: whether the cluster above has to say who is dead (SBD): one who is not heard is sent a pill.
@@ -58,6 +59,7 @@ class Personality:
     join_ns: int
     keepalive_ns: int
     idle_ns: int
+    split_ns: int
     make: Callable[[int, random.Random], Heartbeat]
     slots: tuple[tuple[int, bytes], ...] = ()
     shoots: bool = False
@@ -74,6 +76,7 @@ def personality(spec: ClusterSpec, block_size: int, rng: random.Random) -> Perso
 def _own(spec: ClusterSpec, block_size: int, rng: random.Random) -> Personality:
     timing = Timing(spec.period, spec.deadline, spec.dead_after, FENCE_NS, DRAIN_NS,
                     split_ns=SPLIT_PERIODS * spec.period)
+    idle_ns = max(4 * timing.period_ns, IDLE_MIN_NS)
     layout = Layout(Holds.OWN, block_size, SLOTS)
     region = rng.randbytes(16)
     header = own.Header(region, own.Timing(timing.period_ns, timing.deadline_ns, timing.dead_ns), block_size, SLOTS)
@@ -83,12 +86,14 @@ def _own(spec: ClusterSpec, block_size: int, rng: random.Random) -> Personality:
         return Own(Settings(node, nodes, chance.getrandbits(64) | 1, region, timing, layout, name=f"node{node}"))
 
     return Personality(layout, header, timing.period_ns, timing.deadline_ns, timing.dead_ns, timing.period_ns,
-                       2 * timing.dead_ns, timing.period_ns, max(4 * timing.period_ns, IDLE_MIN_NS), make)
+                       2 * timing.dead_ns, timing.period_ns, idle_ns,
+                       idle_ns + timing.split_ns + 4 * timing.period_ns + timing.deadline_ns, make)
 
 
 def _o2cb(spec: ClusterSpec, block_size: int, rng: random.Random) -> Personality:
     del rng  # a region of o2cb has no identity
     timers = O2cbTimers(heartbeat_threshold=spec.threshold)
+    idle_ns = timers.idle_timeout_ms * _NS_PER_MS
     layout = Layout(Holds.O2CB, block_size, SLOTS)
     nodes = tuple(range(1, spec.nodes + 1))
 
@@ -101,7 +106,8 @@ def _o2cb(spec: ClusterSpec, block_size: int, rng: random.Random) -> Personality
     return Personality(
         layout, None, o2cb.PERIOD_NS, settings(1, 1).budget_ns, o2cb.PERIOD_NS * spec.threshold, o2cb.PERIOD_NS,
         2 * o2cb.PERIOD_NS * o2cb.STEADY_ITERATIONS * o2cb.UNSTEADY_FACTOR,
-        timers.keepalive_delay_ms * _NS_PER_MS, timers.idle_timeout_ms * _NS_PER_MS, make)
+        timers.keepalive_delay_ms * _NS_PER_MS, idle_ns, idle_ns + settings(1, 1).quorum_delay_ns + o2cb.PERIOD_NS,
+        make)
 
 
 def _sbd(spec: ClusterSpec, block_size: int, rng: random.Random) -> Personality:
@@ -125,7 +131,8 @@ def _sbd(spec: ClusterSpec, block_size: int, rng: random.Random) -> Personality:
                   for node, name in names.items())
     return Personality(
         layout, header, timers.loop * NS_PER_S, budget_ns, timers.msgwait * NS_PER_S,
-        SBD_TOKEN_NS + spec.nodes * SHOT_STAGGER_NS, 10 * NS_PER_S, NS_PER_S, SBD_TOKEN_NS, make, slots, shoots=True)
+        SBD_TOKEN_NS + spec.nodes * SHOT_STAGGER_NS, 10 * NS_PER_S, NS_PER_S, SBD_TOKEN_NS,
+        SBD_TOKEN_NS + spec.nodes * SHOT_STAGGER_NS + budget_ns, make, slots, shoots=True)
 
 
 _KINDS: Mapping[str, Callable[[ClusterSpec, int, random.Random], Personality]] = {

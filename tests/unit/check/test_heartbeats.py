@@ -39,7 +39,7 @@ def facts(events: Sequence[Event] = STORY, traces: Mapping[int, Sequence[FaultTr
     margins = margins or {1: [s(6)] * 40, 2: [s(5.5)] * 400}
     whole = ClusterFacts(
         events=events, nodes=(1, 2), paths=2, traces=OUTAGE if traces is None else traces, deadline_ns=s(6),
-        dead_ns=s(8), sample_ns=s(0.25), fence_ns=s(1), period_ns=s(0.25), stall_ns=s(4),
+        dead_ns=s(8), sample_ns=s(0.25), fence_ns=s(1), period_ns=s(0.25), split_ns=s(5), stall_ns=s(4),
         margins={node: Margins(0, s(0.1), values) for node, values in margins.items()}, min_margin=0.1,
         has_service=True, writes=WRITES, service_found="", began_ns=0, ended_ns=s(40), complete=True)
     return dataclasses.replace(whole, **changes)  # type: ignore[arg-type]
@@ -103,6 +103,17 @@ def test_an_outage_must_fence_in_time() -> None:
     assert "fenced where it had to be" in failing(poisoned)
     crashed = [event(9, 1, Kind.NODE_CRASHED, node=1), *STORY[1:]]
     assert "fenced where it had to be" not in failing(facts(crashed))
+
+
+def test_a_split_must_be_decided() -> None:
+    split = Event(s(9), 1, "drill", Kind.FAULT_INJECTED, {"fault": "blackhole", "network": "cluster", "node": 2})
+    healed = Event(s(12), 2, "drill", Kind.FAULT_HEALED, {"fault": "blackhole", "network": "cluster", "node": 2})
+    quiet = {1: (), 2: ()}
+    assert "nobody was fenced" in detail(facts([split], quiet), "fenced where it had to be")
+    assert failing(facts([split, healed], quiet)) == set()
+    assert detail(facts([split, *STORY], quiet), "fenced where it had to be") == "a split was decided"
+    slow = dataclasses.replace(split, fields=split.fields | {"fault": "delay ms=50"})
+    assert failing(facts([slow], quiet)) == set()
 
 
 def test_a_node_called_dead_while_it_can_write_is_a_split_brain() -> None:
