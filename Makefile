@@ -6,11 +6,14 @@ COMPILED := build/compiled
 SWARM_RUNS := 100000
 SWARM_SEED := 0
 SWARM_REPORT := build/swarm.txt
+CLUSTER_RUNS := 50000
+CLUSTER_SEED := 0
+CLUSTER_REPORT := build/cluster-swarm.txt
 
-.PHONY: help drill test test-compiled lint types bench compiled fuzz fuzz-target soak swarm clean setup setup-dev debian
+.PHONY: help drill test test-compiled lint types bench compiled fuzz fuzz-target soak swarm cluster-swarm clean setup setup-dev debian
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 drill: setup ## run the default failover drill and write its report
 	$(BIN)/mpio drill --out drills
@@ -56,6 +59,9 @@ soak: setup ## 20 drills in a row, then ten minutes at full load without a false
 
 swarm: setup ## 100,000 simulated runs with random faults on all cores: SWARM_RUNS, SWARM_SEED, SWARM_REPORT
 	$(BIN)/python -m mpio.sim.swarm --runs $(SWARM_RUNS) --seed $(SWARM_SEED) --report $(SWARM_REPORT)
+
+cluster-swarm: setup ## 50,000 simulated runs of clusters with heartbeats: CLUSTER_RUNS, CLUSTER_SEED, CLUSTER_REPORT
+	$(BIN)/python -m mpio.sim.cluster --runs $(CLUSTER_RUNS) --seed $(CLUSTER_SEED) --report $(CLUSTER_REPORT)
 
 setup: $(VENV)/.runtime ## a virtual environment with the locked runtime packages
 setup-dev: $(VENV)/.dev ## the same with the tools for tests and lint

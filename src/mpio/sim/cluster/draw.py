@@ -26,7 +26,7 @@ _MOMENT_NS = 300 * MS
 def draw_plan(seed: int, personality: Personality | None = None) -> ClusterPlan:
     """The plan of a seed; with another personality than is drawn, if one is given."""
     rng = random.Random(f"cluster {seed}")
-    nodes = rng.choice((2, 2, 2, 2, 2, 2, 3, 3, 3, 4))
+    nodes = rng.choice((2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 4))
     tpgts = rng.choice(((1,), (1, 1), (1, 1), (1, 1), (1, 2), (1, 2)))
     drawn = rng.choice(_PERSONALITIES)
     chosen = drawn if personality is None else personality
@@ -44,7 +44,7 @@ def draw_plan(seed: int, personality: Personality | None = None) -> ClusterPlan:
         network=NetworkSpec(delay_ns=rng.choice((100_000, 2 * MS)), jitter_ns=rng.choice((0, MS)),
                             hello_ns=times.idle_ns // 4, idle_ns=times.idle_ns),
         shared=rng.random() < 0.2, fence_late_ns=rng.choice((0, fence_ns // 2, fence_ns)), holds=rng.random() < 0.5,
-        reboot_ns=reboot_ns, think_ns=rng.choice((600 * MS, 1200 * MS)), faults=faults,
+        reboot_ns=reboot_ns, think_ns=rng.choice((800 * MS, 1600 * MS)), faults=faults,
         heal_ns=max((fault.ends_ns for fault in faults), default=times.settled_ns) + MS)
 
 
@@ -66,8 +66,8 @@ class _Times:
 
 def _own_times(rng: random.Random) -> _Times:
     """The heartbeat of mpio: A as short as is safe, or a little longer."""
-    period_ns = rng.choice((500 * MS, 500 * MS, 700 * MS, 1 * S))
-    deadline_ns = max(rng.choice((2 * S, 3 * S, 4 * S, 4 * S, 6 * S)), 4 * period_ns)
+    period_ns = rng.choice((500 * MS, 700 * MS, 1 * S, 1 * S))
+    deadline_ns = max(rng.choice((2 * S, 3 * S, 4 * S, 4 * S, 5 * S)), 4 * period_ns)
     fence_ns, drain_ns = rng.choice((0, 100 * MS, 300 * MS)), rng.choice((50 * MS, 200 * MS, 1000 * MS))
     dead_ns = least_dead_ns(deadline_ns + fence_ns + drain_ns, RATE_PPM) + rng.choice((0, 0, 1 * S))
     return _Times({
@@ -93,9 +93,9 @@ _TIMES: dict[Personality, Callable[[random.Random], _Times]] = {"own": _own_time
 def _settings(rng: random.Random) -> dict[str, Any]:
     """The maps' settings; failovers of a second or so."""
     found: dict[str, Any] = {
-        "noop_out_interval": rng.choice((0.4, 0.4, 0.8)), "noop_out_timeout": rng.choice((0.4, 0.4, 0.8)),
+        "noop_out_interval": rng.choice((0.4, 0.8)), "noop_out_timeout": rng.choice((0.4, 0.8)),
         "timeout": rng.choice((1.5, 3.0, 5.0)), "abort_timeout": 0.5, "lu_reset_timeout": 0.5, "login_timeout": 1.0,
-        "polling_interval": rng.choice((1.0, 2.0)), "max_polling_interval": 2.0, "checker_timeout": 1.0,
+        "polling_interval": rng.choice((1.0, 2.0)), "max_polling_interval": 4.0, "checker_timeout": 1.0,
         "reconnect_delay": 0.1, "reconnect_delay_max": rng.choice((0.2, 0.5)),
         "path_grouping_policy": rng.choice(("failover", "multibus", "group_by_prio")),
         "path_selector": rng.choice(("round-robin", "service-time")),

@@ -79,13 +79,9 @@ def _unexplained(world: World, fence: Fenced, faults: list[Fault], troubles: lis
         if any(t_ns <= fence.t_ns for t_ns in world.record.poisoned.get(fence.life, ())):
             return ""
         return "though nobody has sent this life poison"
-    return "" if is_explained(fence.t_ns, _lies(world, faults), terms) else "though no other node has its number"
-
-
-def _lies(world: World, faults: list[Fault]) -> list[Trouble]:
-    """When the disk forgot what it had acknowledged, until the next heartbeat shows that it does so no more."""
-    after_ns = 2 * world.rules.terms.period_ns
-    return [Trouble(fault.at_ns, fault.ends_ns + after_ns) for fault in faults if fault.kind == "disk_lies"]
+    if is_explained(fence.t_ns, troubles, terms):  # a write that failed is one that is not found afterwards
+        return ""
+    return "though no other node has its number, and nothing it wrote was lost"
 
 
 def _check_due(
