@@ -170,7 +170,7 @@ async def _run(order: Order, wishes: Wishes, journal: Journal) -> Status:
             for missing in raise_priority():
                 say_on_stderr(missing)
         agent = Agent(
-            made.machine, blocks=blocks, guard=guard, journal=journal, source=f"heartbeat:{order.numbers.node}",
+            made.machine, blocks=blocks, guard=guard, journal=journal, source=f"node:{order.numbers.node}/heartbeat",
             network=network,
         )
         agent.start()

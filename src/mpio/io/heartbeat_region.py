@@ -58,20 +58,25 @@ async def write(blocks: Blocks, offset: int, data: bytes, timeout_s: float = TIM
         raise InputError(blocks.name, f"can't write at {offset}: {error}")
 
 
-async def find(blocks: Blocks) -> Found:
+async def find(blocks: Blocks, timeout_s: float = TIMEOUT_S) -> Found:
     """What is on the blocks. Raises InputError if it can't be read.
 
     A file that takes smaller blocks than the region has sectors goes by the region's: `blocks.block_size` is set.
     """
-    if blocks.block_size_is_free:
-        head = await read(blocks, 0, min(max(SECTOR_SIZES), blocks.size_bytes))
-        for size in SECTOR_SIZES:
-            if isinstance(head, bytes) and size > blocks.block_size and _has_header(head[:size]):
-                blocks.block_size = size
+    whole = blocks.size_bytes // blocks.block_size * blocks.block_size
+    head = await read(blocks, 0, min(max(SECTOR_SIZES), whole), timeout_s)
+    if isinstance(head, Unread) and head.hangs:
+        raise InputError(blocks.name, f"can't be read: {head.words}")
+    for size in SECTOR_SIZES:
+        if isinstance(head, bytes) and size != blocks.block_size and _has_header(head[:size]):
+            if not blocks.block_size_is_free or size < blocks.block_size:
+                blocks_of = f"and the device blocks of {blocks.block_size}"
+                raise InputError(blocks.name, f"the region has sectors of {size} bytes, {blocks_of}")
+            blocks.block_size = size
     length = min(look_length(blocks.block_size), blocks.size_bytes // blocks.block_size * blocks.block_size)
-    data = await read(blocks, 0, length) if length else b""
+    data = await read(blocks, 0, length, timeout_s) if length else b""
     if isinstance(data, Unread):
-        data = await _what_can_be_read(blocks, length, data)
+        data = await _what_can_be_read(blocks, length, data, timeout_s)
     return look(data, blocks.block_size)
 
 
@@ -79,12 +84,12 @@ def _has_header(sector: bytes) -> bool:
     return not isinstance(own.parse_header(sector), Broken) or not isinstance(sbd.parse_header(sector), Broken)
 
 
-async def _what_can_be_read(blocks: Blocks, length: int, failed: Unread) -> bytes:
+async def _what_can_be_read(blocks: Blocks, length: int, failed: Unread, timeout_s: float) -> bytes:
     """The region with zeros for blocks that can't be read. Raises InputError if the first can't, or all of it hangs."""
     unit = blocks.block_size
     pieces = []
     for offset in range(0, length, unit):
-        piece = failed if failed.hangs else await read(blocks, offset, unit)
+        piece = failed if failed.hangs else await read(blocks, offset, unit, timeout_s)
         if isinstance(piece, Unread):
             if offset == 0 or piece.hangs:
                 raise InputError(blocks.name, f"can't be read: {piece.words}")

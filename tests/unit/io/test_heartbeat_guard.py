@@ -2,6 +2,8 @@
 
 import asyncio
 import errno
+import fcntl
+import struct
 from pathlib import Path
 
 import pytest
@@ -200,3 +202,64 @@ def test_what_is_no_watchdog_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="expected a watchdog device"):
         LinuxWatchdog(tmp_path / "file", 10)
+
+
+class Driver:
+    """What a driver makes of ioctls, numbers as in linux/watchdog.h."""
+
+    def __init__(self, options: int = 0x8180, least_s: int = 1) -> None:
+        self.options = options
+        self.least_s = least_s
+        self.calls: list[tuple[int, int]] = []
+
+    def ioctl(self, _fd: int, request: int, argument: bytes) -> bytes:
+        kind, number = request >> 8 & 0xFF, request & 0xFF
+        assert kind == ord("W")
+        assert request >> 16 & 0x3FFF == len(argument)
+        value = int.from_bytes(argument[:4], "little")
+        self.calls.append((number, value))
+        if number == 0:
+            return struct.pack("II32s", self.options, 1, b"a driver")
+        if number == 6:
+            if value < self.least_s:
+                raise OSError(errno.EINVAL, "Invalid argument")
+            return (value + value % 2).to_bytes(4, "little")  # this one counts in steps of two
+        assert number == 5
+        return argument
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
+    found = Driver()
+    monkeypatch.setattr(fcntl, "ioctl", found.ioctl)
+    return found
+
+
+def test_a_device_of_linux_from_opening_to_closing(driver: Driver, tmp_path: Path) -> None:
+    path = tmp_path / "watchdog"
+    path.touch()
+    watchdog = LinuxWatchdog(path, 9)
+    assert watchdog.timeout_s == 10  # what the driver says that it took
+    watchdog.feed()
+    assert watchdog.shorten()
+    assert [number for number, _ in driver.calls] == [0, 6, 5, 6]
+    assert driver.calls[-1] == (6, 1)
+    assert watchdog.disarm()
+    assert path.read_bytes() == b"V"  # the magic character
+
+
+def test_a_device_that_can_not_be_stopped(driver: Driver, tmp_path: Path) -> None:
+    driver.options = 0
+    path = tmp_path / "watchdog"
+    path.touch()
+    assert not LinuxWatchdog(path, 10).disarm()
+    assert path.read_bytes() == b""
+
+
+def test_a_device_that_does_not_take_the_timeout(driver: Driver, tmp_path: Path) -> None:
+    driver.least_s = 60
+    path = tmp_path / "watchdog"
+    path.touch()
+    with pytest.raises(InputError, match="does not take a timeout of 10 s: Invalid argument"):
+        LinuxWatchdog(path, 10)
+    assert path.read_bytes() == b"V"  # and is not left running
