@@ -173,6 +173,8 @@ def _must_be_fenced(facts: ClusterFacts) -> list[tuple[int, int, str]]:
     outages_of = {node: facts.outages(node) for node in facts.nodes}
     for node in facts.nodes:
         for outage in outages_of[node]:
+            if node in halted and halted[node].t_ns < outage.start_ns:
+                continue
             by_ns = outage.start_ns + facts.deadline_ns + facts.fence_ns + LATE_NS
             # All others hang as well: then they agree to wait
             spared = all(any(_overlap(outage, other) for other in outages_of[peer]) for peer in facts.nodes

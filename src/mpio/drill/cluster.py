@@ -174,7 +174,9 @@ class HeartbeatCluster:
         for member in self._running():
             member.agent.tell(Leave())
         lives = [member.life for member in self._members.values()]
-        await asyncio.wait(lives, timeout=_LEAVE_S)
+        ended, _ = await asyncio.wait(lives, timeout=_LEAVE_S)
+        for life in ended:
+            life.result()  # raises what went wrong with a fence
 
     async def close(self) -> None:
         """End it all, wherever it stands."""

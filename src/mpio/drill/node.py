@@ -119,10 +119,14 @@ class Node:
         """
         self.halted, self.halted_ns = how, self._world.clock()
         await self._end_work()
+        if self.sampler is not None:
+            await self.sampler.stop()  # so that the map is the next thing to be closed
         closing = asyncio.ensure_future(self.close())
         await asyncio.sleep(0)  # its paths are given up now, and none connects again
-        await cut()
-        await closing
+        try:
+            await cut()
+        finally:
+            await closing
         await cut()
 
     def paths_down(self) -> list[tuple[int, int]]:

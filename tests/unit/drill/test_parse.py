@@ -15,6 +15,7 @@ from mpio.errors import InputError
 from mpio.model.settings import FAST, LINUX
 from mpio.units import NS_PER_S, seconds
 
+NODES = "[cluster]\nnodes = 2\n"
 STEP = '[[step]]\naction = "inject"\n'
 
 
@@ -137,6 +138,24 @@ def test_builtin_scenarios_are_sound_and_named_for_their_file(name: str) -> None
     (STEP + "path = 3\n", "s.toml:3", "expected paths up to 2, found 3"),
     (STEP + "path = [1, 1]\n", "s.toml:3", "expected each path once"),
     (STEP + "path = []\n", "s.toml:3", "expected a path number from 1"),
+    (STEP + "node = 2\n", "s.toml:3", "expected nodes up to 1, found 2"),
+    (STEP + "network = 'cluster'\n", "s.toml:3", "is about heartbeats: expected [cluster] with 2 nodes or more"),
+    (STEP + "after = 'fenced'\n", "s.toml:3", "is about heartbeats"),
+    ("[[step]]\naction = 'crash'\n", "s.toml:2", "is about heartbeats"),
+    (NODES + STEP + "network = 'client'\npath = 1\n", "s.toml:6", "has no meaning for the client network"),
+    (NODES + STEP + "network = 'client'\nfault = 'reset'\n", "s.toml:6", "expected one of blackhole, delay"),
+    (NODES + "cluster_network = 'storage'\n" + STEP + "network = 'cluster'\n", "s.toml:6",
+     "shares the wires of path 1 here"),
+    (NODES + "client_network = 'cluster'\n" + STEP + "network = 'client'\n", "s.toml:6",
+     "shares the wires of the cluster network here"),
+    (NODES + STEP + "node = 1\npath = 1\n" + STEP + "node = [1, 2]\n", "s.toml:7",
+     "node 1 path 1 has a fault already"),
+    (NODES + STEP + "node = [2, 2]\n", "s.toml:5", "expected each node once"),
+    (NODES + "[[step]]\naction = 'poison'\npath = 1\n", "s.toml:5", "has no meaning for the action 'poison'"),
+    (NODES + "[cuts]\nkind = 'netns'\n", "s.toml:4", "netns has wires for one node only"),
+    (NODES + "[target]\nsize = '20MiB'\n", "s.toml", "regions of 2 nodes"),
+    ("[cluster]\nnodes = 9\n", "s.toml:2", "expected a whole number from 1 to 8"),
+    ("[cluster]\nservice = 1\n", "s.toml:2", "expected true or false"),
     (STEP + "signal = 'STOP'\n", "s.toml:3", "has no meaning for the action 'inject'"),
     (STEP + "at = 'soon'\n", "s.toml:3", "expected a duration"),
     (STEP + "after = 'later'\n", "s.toml:3", "expected one of detected"),
