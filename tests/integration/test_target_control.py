@@ -58,6 +58,10 @@ def test_orders_on_the_command_line(target: MpioTarget, path: Path) -> None:
     assert ctl(path, "tasks").out == ctl(path, "sessions").out == ctl(path, "log").out == ""
     assert ctl(path, "kick", 1).err == ctl(path, "logout", 1).err == "mpio: there is no session 1\n"
     assert ctl(path, "online", target.portals[0]).code == 0
+    assert ctl(path, "redirect", target.portals[0], target.portals[1]).code == 0
+    assert f"online=yes  redirect={target.portals[1]}  permanently=no" in ctl(path, "portals").out
+    assert ctl(path, "redirect", target.portals[0]).code == 0
+    assert "redirect" not in ctl(path, "portals").out
     assert "Target" not in mpio("discover", f"iscsi://{target.portals[0]}").err
 
 
@@ -142,6 +146,30 @@ def test_a_target_from_a_file(tmp_path: Path, path: Path) -> None:
             assert (filter_["id"], filter_["on"]) == ("broken", False)
         finally:
             os.kill(process.pid, signal.SIGTERM)
+
+
+def test_initiators_of_a_file_each_with_a_secret_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "a.secret").write_text("joe a-secret-of-16-b\n")
+    config = tmp_path / "disk.toml"
+    config.write_text(f"""
+[[initiator]]
+name = "iqn.2026-01.example:a"
+chap = "{tmp_path}/a.secret"
+
+[[initiator]]
+name = "iqn.2026-01.example:b"
+""")
+
+    with MpioTarget(tmp_path, options=["--config", str(config)]) as guarded:
+        def code(name: str, user: str = "") -> int:
+            url = guarded.url(user=user)
+            return mpio("bench", url, "--seconds", "0.1", "--set", f"initiator_name={name}").code
+
+        assert code("iqn.2026-01.example:a", "joe%a-secret-of-16-b") == 0
+        assert code("iqn.2026-01.example:a") != 0
+        assert code("iqn.2026-01.example:a", "joe%another-secret-2") != 0
+        assert code("iqn.2026-01.example:b") == 0
+        assert code("iqn.2026-01.example:c") != 0
 
 
 def test_a_log_that_can_t_be_written_stops_no_command(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.command import Done, tool
+from tests.command import Done, mpio, tool
 from tests.peers import MpioTarget
 
 pytestmark = pytest.mark.interop
@@ -53,6 +53,22 @@ def good(done: Done) -> str:
 
 
 # --- libiscsi
+
+
+def test_libiscsi_goes_where_it_is_sent(tmp_path: Path) -> None:
+    control = tmp_path / "control"
+
+    def order(*words: object) -> None:
+        assert mpio("target", "ctl", "--socket", control, *words).code == 0
+
+    with MpioTarget(tmp_path, options=["--control", str(control)]) as target:
+        one, other = target.portals
+        order("redirect", one, other)
+        good(tool("iscsi-inq", target.url(1)))
+        order("offline", other)
+        assert tool("iscsi-inq", target.url(1)).code != 0  # the first one only sends it on
+        order("redirect", one)
+        good(tool("iscsi-inq", target.url(1)))
 
 
 def test_iscsi_ls_lists_portals_and_luns(target: MpioTarget) -> None:

@@ -103,11 +103,13 @@ def command(
         raise click.UsageError("Missing option '--lun'.")
     secrets = chap or _path(file.chap)
     proof = _read_chap(secrets) if secrets else None
-    allowed = frozenset(name.lower() for name in (*(file.allow or ()), *initiators))
+    own_proofs = {section.name.lower(): _read_chap(Path(section.chap)) for section in told.initiators if section.chap}
+    named = (section.name for section in told.initiators)
+    allowed = frozenset(name.lower() for name in (*(file.allow or ()), *named, *initiators))
     try:
         node = TargetNode(
             name or file.name or DEFAULT_NAME, alias="mpio", explicit_alua=(alua or file.alua) == "explicit",
-            access=Access(initiators=allowed or None, chap=proof, discovery_chap=proof),
+            access=Access(initiators=allowed or None, chap=proof, chap_by_initiator=own_proofs, discovery_chap=proof),
             limits=_limits(limits, told.limits),
         )
     except ValueError as error:

@@ -10,6 +10,7 @@ from typing import Any
 
 from mpio.cli.target_ctl import parse_filter
 from mpio.errors import InputError
+from mpio.model.address import Portal
 from mpio.target.configuration import FILE_MAX_BYTES, Configuration, parse_configuration
 from mpio.target.control import add_filter
 from mpio.target.filters.plant import plant as planted
@@ -30,7 +31,15 @@ def read_config(path: Path) -> Configuration:
 
 
 def misbehave(node: TargetNode, told: Configuration, filters: Sequence[str], plant: str | None) -> None:
-    """Set the states of port groups and add the filters: of the file, then of the command line. Raises InputError."""
+    """Set redirections and the states of port groups, and add filters: of the file, then of the command line.
+
+    Raises InputError.
+    """
+    try:
+        for address, to in told.redirects:
+            node.redirects[Portal.parse(address)] = to, False
+    except ValueError as error:
+        raise InputError("[[portal]] redirect", str(error)) from None
     for group in told.groups:
         try:
             node.set_group_state(group.tag, group.state, preferred=group.preferred)

@@ -151,6 +151,16 @@ def online(run: Run, portal: str) -> None:
 
 
 @command.command()
+@click.argument("portal", metavar="HOST:PORT")
+@click.argument("to", metavar="[TO]", required=False)
+@click.option("--permanently", is_flag=True, help="Say that it has moved for good (status 0102, not 0101).")
+@click.pass_obj
+def redirect(run: Run, portal: str, to: str | None, permanently: bool) -> None:
+    """Send initiators that log in at a portal to TO, another HOST:PORT; without TO, do so no longer."""
+    run(do="redirect", portal=portal, **({} if to is None else {"to": to, "permanently": permanently}))
+
+
+@command.command()
 @click.argument("tsih", type=int)
 @click.pass_obj
 def kick(run: Run, tsih: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mpio.model.address import Portal
 from mpio.model.identity import AluaState
 from mpio.model.toml_text import Places, read_toml
 from mpio.target.filters import build
@@ -15,6 +16,10 @@ from mpio.target.filters.parameters import FLAG, INTEGER, TEXT, TEXTS, parameter
 from mpio.target.limits import Limits
 
 FILE_MAX_BYTES = 1 << 20
+
+
+def _parse_portal(value: object) -> Portal:
+    return Portal.parse(TEXT[0](value))
 
 
 @dataclass(kw_only=True)
@@ -36,6 +41,16 @@ class PortalSection:
 
     address: str = parameter(TEXT, "HOST[:PORT]; port 0 picks a free one")
     group: int = parameter(INTEGER, "portal group tag", 1)
+    redirect: Portal | None = parameter((_parse_portal, "HOST[:PORT]"),  # noqa: RUF009 - it is a field
+                                        "where initiators that log in here are sent", None)
+
+
+@dataclass(kw_only=True)
+class InitiatorSection:
+    """`[[initiator]]`: one that is admitted."""
+
+    name: str = parameter(TEXT, "its iSCSI name")
+    chap: str | None = parameter(TEXT, "file with its own CHAP secrets, in place of the target's", None)
 
 
 @dataclass(kw_only=True)
@@ -53,7 +68,8 @@ class Configuration:
     """What a file says.
 
     Attributes:
-        target: `[target]`. portals: as for --portal. luns: as for --lun.
+        target: `[target]`. portals: as for --portal. luns: as for --lun. initiators: `[[initiator]]`.
+        redirects: where logins are sent, by the portal's address as it was given.
         groups: of portal groups, what is not as usual.
         filters: tables for `control.add_filter`, which were tried.
         limits: `[limits]`.
@@ -65,6 +81,8 @@ class Configuration:
     groups: tuple[GroupSection, ...] = ()
     filters: tuple[Mapping[str, Any], ...] = field(default=())
     limits: Limits = field(default_factory=Limits)
+    initiators: tuple[InitiatorSection, ...] = ()
+    redirects: tuple[tuple[str, Portal], ...] = ()
 
 
 def parse_configuration(text: str, file: str) -> Configuration:
@@ -72,23 +90,28 @@ def parse_configuration(text: str, file: str) -> Configuration:
     document = read_toml(text, file)
     places = Places(file, text)
     for name, value in document.items():
-        if name not in ("target", "limits", "portal", "group", "lun", "filter"):
+        if name not in ("target", "limits", "portal", "initiator", "group", "lun", "filter"):
             is_section = isinstance(value, dict | list)
             raise places.error(name if is_section else "", 0, "" if is_section else name,
-                               "expected [target], [limits], [[portal]], [[group]], [[lun]] or [[filter]]")
+                               "expected [target], [limits], [[portal]], [[initiator]], [[group]], [[lun]] or "
+                               "[[filter]]")
     head, limits = document.get("target", {}), document.get("limits", {})
     for name, section in (("target", head), ("limits", limits)):
         if not isinstance(section, dict):
             raise places.error("", 0, name, f"expected a section [{name}]")
+    portals = [_read(PortalSection, table, places, "portal", index)
+               for index, table in _tables(document, places, "portal")]
     return Configuration(
         _read(TargetSection, head, places, "target", 0),
-        tuple(_portal(_read(PortalSection, table, places, "portal", index))
-              for index, table in _tables(document, places, "portal")),
+        tuple(_portal(section) for section in portals),
         tuple(_lun(table, places, index) for index, table in _tables(document, places, "lun")),
         tuple(_read(GroupSection, table, places, "group", index)
               for index, table in _tables(document, places, "group")),
         tuple(_filter(table, places, index) for index, table in _tables(document, places, "filter")),
         _read(Limits, limits, places, "limits", 0),
+        tuple(_read(InitiatorSection, table, places, "initiator", index)
+              for index, table in _tables(document, places, "initiator")),
+        tuple((section.address, section.redirect) for section in portals if section.redirect is not None),
     )
 
 

@@ -85,6 +85,9 @@ class Control:
             "offline": Order(self._portals.set_offline,
                              "close a portal and the connections that came in there", {"portal": portal}),
             "online": Order(self._portals.set_online, "open it again", {"portal": portal}),
+            "redirect": Order(self._redirect, "send logins at a portal elsewhere; without `to`, no longer",
+                              {"portal": portal, "to": portal, "permanently": FLAG},
+                              frozenset(("to", "permanently"))),
             "kick": Order(self._kick, "drop the connection of a session", {"tsih": number}),
             "logout": Order(self._logout, "ask the initiator of a session to log out",
                             {"tsih": number, "within": DURATION}, frozenset(("within",))),
@@ -142,7 +145,12 @@ class Control:
         return [_group(group) for group in self._node.device.groups.values()]
 
     def _list_portals(self) -> list[dict[str, Any]]:
-        return [{"portal": str(portal), "online": online} for portal, online in self._portals.portals().items()]
+        found: list[dict[str, Any]] = []
+        for portal, online in self._portals.portals().items():
+            to, permanently = self._node.redirects.get(portal, (None, False))
+            elsewhere = {"redirect": str(to), "permanently": permanently} if to is not None else {}
+            found.append({"portal": str(portal), "online": online, **elsewhere})
+        return found
 
     def _filters(self) -> list[dict[str, Any]]:
         return [describe(key, filter_) for key, filter_ in self._node.filters.filters.items()]
@@ -166,6 +174,16 @@ class Control:
         if unit is None:
             raise ValueError(f"there is no LUN {lun}")
         grow(unit, size)
+
+    def _redirect(self, portal: Portal, to: Portal | None = None, permanently: bool = False) -> None:
+        if portal not in self._portals.portals():
+            raise ValueError(f"there is no portal {portal}")
+        if to is None:
+            self._node.redirects.pop(portal, None)
+        elif to == portal:
+            raise ValueError(f"to: expected another portal than {portal}")
+        else:
+            self._node.redirects[portal] = to, permanently
 
     def _session(self, tsih: int) -> Session:
         for session in self._node.sessions.values():

@@ -6,6 +6,7 @@ from textwrap import dedent
 import pytest
 
 from mpio.errors import InputError
+from mpio.model.address import Portal
 from mpio.model.identity import AluaState
 from mpio.target.configuration import parse_configuration
 
@@ -17,10 +18,18 @@ control = "run/ctl"
 
 [[portal]]
 address = "127.0.0.1:3260"
+redirect = "127.0.0.1:3270"
 
 [[portal]]
 address = "[::1]:0"
 group = 2
+
+[[initiator]]
+name = "iqn.2026-01.example:c"
+
+[[initiator]]
+name = "iqn.2026-01.example:d"
+chap = "d.secret"
 
 [[group]]
 tag = 2
@@ -53,6 +62,9 @@ def test_everything_comes_out_in_the_words_of_the_command_line() -> None:
     assert (told.target.control, told.target.chap) == ("run/ctl", None)
     assert told.portals == ("127.0.0.1:3260,1", "[::1]:0,2")
     assert told.luns == ("1=ram:64MiB,bs=4096,ro", "7=file:/srv/disk.img,size=1GiB")
+    assert told.redirects == (("127.0.0.1:3260", Portal("127.0.0.1", 3270)),)
+    assert [(one.name, one.chap) for one in told.initiators] == [
+        ("iqn.2026-01.example:c", None), ("iqn.2026-01.example:d", "d.secret")]
     (group,) = told.groups
     assert (group.tag, group.state, group.preferred) == (2, AluaState.STANDBY, True)
     assert told.filters == ({"name": "delay", "id": "slow", "time": "50ms"},)
@@ -72,6 +84,8 @@ def test_an_empty_file_says_nothing() -> None:
     ("[target]\nportal = 'x'\n", 1, "there is no 'portal'; expected one of name"),
     ("[portal]\naddress = 'x'\n", 1, "expected [[portal]] with double brackets"),
     ("[[portal]]\ngroup = 2\n", 1, "address is missing"),
+    ("[[portal]]\naddress = 'a'\nredirect = 'b:x'\n", 3, "[[portal]] 1 redirect: expected a port"),
+    ("[[initiator]]\nchap = 'x'\n", 1, "name is missing"),
     ("[[portal]]\naddress = 'a'\n[[portal]]\naddress = 'b'\ngroup = 'two'\n", 5, "[[portal]] 2 group: expected"),
     ("[[group]]\ntag = 1\nstate = 'up'\n", 3, "[[group]] 1 state: expected optimized"),
     ("[[lun]]\nnumber = 1\n", 1, "expected number = N and store"),

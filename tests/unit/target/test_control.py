@@ -156,6 +156,17 @@ def test_portals(desk: Desk) -> None:
     assert [row["online"] for row in desk.ask("portals")] == [True, True]
 
 
+def test_logins_are_sent_elsewhere(desk: Desk) -> None:
+    one, other = map(str, PORTALS)
+    desk.ask("redirect", portal=one, to=other, permanently=True)
+    assert desk.ask("portals") == [{"portal": one, "online": True, "redirect": other, "permanently": True},
+                                   {"portal": other, "online": True}]
+    assert desk.bench.node.redirects == {PORTALS[0]: (PORTALS[1], True)}
+    desk.ask("redirect", portal=one)
+    desk.ask("redirect", portal=one)  # harmless
+    assert desk.bench.node.redirects == {}
+
+
 def test_the_log_is_kept(desk: Desk) -> None:
     line = desk.bench.line()
     desk.ask("add", name="log")
@@ -189,6 +200,9 @@ class FullStore(RamStore):
     ({"do": "grow", "lun": 3, "size": "2MiB"}, "no space left"),
     ({"do": "offline", "portal": "192.0.2.200"}, "there is no portal 192.0.2.200:3260"),
     ({"do": "online", "portal": "x:y"}, "portal: expected a port"),
+    ({"do": "redirect", "portal": "192.0.2.200", "to": "192.0.2.201"}, "there is no portal 192.0.2.200:3260"),
+    ({"do": "redirect", "portal": str(PORTALS[0]), "to": str(PORTALS[0])}, "to: expected another portal than"),
+    ({"do": "redirect", "portal": str(PORTALS[0]), "to": 7}, "to: expected text"),
     ({"do": "kick", "tsih": 5}, "there is no session 5"),
 ])
 def test_what_is_refused_changes_nothing(desk: Desk, request_: object, words: str) -> None:
