@@ -39,6 +39,7 @@ _OF_A_DRILL = frozenset((
     Kind.PHASE_ENTERED, Kind.PING_SENT,
 ))
 _NOT_HERE = frozenset((Kind.LOGIN_REDIRECTED,))  # the targets of a run redirect nobody
+_OF_A_CLUSTER = frozenset(list(Kind)[list(Kind).index(Kind.HEARTBEAT_STATE_CHANGED):])  # `sim.cluster` has those
 
 
 def universe() -> list[str]:
@@ -46,7 +47,7 @@ def universe() -> list[str]:
     items = [_pair(name, state, event) for name, table in _TABLES for state in table.states for event in table.inputs
              if table.allows(state, event)]
     for kind in Kind:
-        if kind not in _OF_A_DRILL and kind not in _NOT_HERE:
+        if kind not in _OF_A_DRILL | _NOT_HERE | _OF_A_CLUSTER:
             details = _DETAILS.get(kind, ("", ("",)))[1]
             items += [_record(kind, detail) for detail in details]
     items += [f"fault: {kind}" for kind in KINDS]

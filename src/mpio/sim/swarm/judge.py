@@ -4,21 +4,24 @@ The checks themselves are those of `mpio.check`. A simulator sees more than a us
 each effect on the medium at once, and by which connection it came.
 """
 
+from collections.abc import Callable
+
 from mpio.check.blocks import ReadToken
 from mpio.check.breach import Breach, Breaches
 from mpio.check.effects import EffectCheck
 from mpio.check.identity import IdentityCheck
+from mpio.check.order import CommandOrder
 from mpio.check.stamp import Stamper
 from mpio.check.volatile import FlushToken, VolatileCheck
 from mpio.errors import MapIoError, OutcomeUnknown
-from mpio.model.task import Buffer
+from mpio.model.task import Buffer, Task
 
 
 class Judge:
     """Of one run.
 
     Attributes:
-        stamper: makes and reads blocks. registers, effects, identity: the checks.
+        stamper: makes and reads blocks. registers, effects, identity, order: the checks.
         crashes: how often the power went.
     """
 
@@ -27,14 +30,18 @@ class Judge:
         self.registers = VolatileCheck(0, blocks)
         self.effects = EffectCheck()
         self.identity = IdentityCheck()
+        self.order = CommandOrder()
         self.crashes = 0
         self._on_medium: dict[int, int] = {}  # sequence by LBA
         self._phantoms = Breaches()
+        self._sessions: dict[int, Callable[[int], Task | None]] = {}  # by connection: the task that has a tag
+        self._tags: dict[tuple[int, int], int] = {}  # of commands, by connection and identity
+        self._commands = 0
 
     @property
     def breaches(self) -> list[Breach]:
-        """What the checks of effects and identity have found."""
-        return self.effects.breaches + self.identity.breaches + self._phantoms.kept
+        """What the checks of effects, identity and order have found."""
+        return self.effects.breaches + self.identity.breaches + self.order.breaches + self._phantoms.kept
 
     # --- the application
 
@@ -77,6 +84,30 @@ class Judge:
     def flush_ends(self, token: FlushToken, *, acknowledged: bool) -> None:
         """It has ended."""
         self.registers.flush_ended(token, acknowledged=acknowledged)
+
+    # --- commands on their way
+
+    def session_begins(self, connection: int, task_of: Callable[[int], Task | None]) -> None:
+        """`task_of` knows the task that has an initiator task tag now."""
+        self._sessions[connection] = task_of
+
+    def session_ends(self, connection: int) -> None:
+        """No more is known of its commands."""
+        self._sessions.pop(connection, None)
+        self.order.ended(connection)
+
+    def command_sent(self, connection: int, task: Task) -> None:
+        """The initiator's connection has been given a command."""
+        self._commands += 1
+        self._tags[connection, id(task)] = self._commands
+        self.order.sent(connection, self._commands)
+
+    def command_taken(self, connection: int, itt: int, now: int) -> None:
+        """The target's device server has been given a command."""
+        task_of = self._sessions.get(connection)
+        task = None if task_of is None else task_of(itt)
+        if task is not None:
+            self.order.taken(connection, self._tags[connection, id(task)], now)
 
     # --- the medium
 

@@ -14,9 +14,11 @@ from mpio.errors import ConnectionLost, IdentityMismatch, LoginRejected, MpioErr
 from mpio.events import Journal, Kind
 from mpio.model.identity import PathIdentity
 from mpio.model.settings import Settings
-from mpio.model.task import lun_bytes
+from mpio.model.task import Status, lun_bytes
 from mpio.proto.iscsi import LoginParams
-from mpio.proto.scsi.probe import probe
+from mpio.proto.scsi import cdb
+from mpio.proto.scsi.probe import ATTENTIONS_MAX, probe
+from mpio.proto.scsi.sense import Sense, SenseKey
 from mpio.sim.swarm.exclusion import Exclusion
 from mpio.sim.swarm.judge import Judge
 from mpio.sim.swarm.link import Cable
@@ -156,6 +158,8 @@ class PathLife:
         session = yield from self._open(self._cable, seconds(context.settings.login_timeout))
         try:
             identity = yield from self._probe(session)
+            if context.map.in_doubt(self.path_id):
+                yield from self._outlast(session)
             self._registered = yield from self._register_key(session)
             session.on_lost = self._on_lost
             session.on_reset = self._on_reset
@@ -185,7 +189,8 @@ class PathLife:
             settings=context.settings, initial_cmd_sn=context.rng.getrandbits(32), challenge_seed=bytes(16),
         )
         session = Session(
-            params, context.settings, context.process, context.clock, context.journal, self.name, context.pump)
+            params, context.settings, context.process, context.clock, context.journal, self.name, context.pump,
+            context.judge)
         yield from session.log_in(cable, timeout_ns)
         return session
 
@@ -293,7 +298,20 @@ class PathLife:
         if session.connection.negotiated.tpgt != self._tpgt:
             session.close("not the same portal group")
             raise ConnectionLost("the login ended in another target portal group")
+        try:
+            yield from self._outlast(session)
+        except BaseException:
+            session.close("fence given up")
+            raise
         return session
+
+    def _outlast(self, session: Session) -> Routine[None]:
+        """Wait until what the target has begun for the old session has ended: see `io.path`."""
+        for _ in range(ATTENTIONS_MAX):
+            reply = yield from session.command(self._lun, cdb.test_unit_ready(), ordered=True)
+            sense = Sense.parse(reply.sense) if reply.status == Status.CHECK_CONDITION else None
+            if sense is None or sense.key != SenseKey.UNIT_ATTENTION:
+                return
 
     def _fenced(self) -> None:
         """No write of the sessions until now can land any more: that is what the map goes by."""

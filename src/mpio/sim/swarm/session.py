@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from mpio.errors import ConnectFailed, ConnectionLost, LoginRejected
 from mpio.events import Journal, Kind
 from mpio.model.settings import Settings
-from mpio.model.task import Outcome, Task
+from mpio.model.task import Barrier, Outcome, Task
 from mpio.proto.iscsi import InitiatorConnection, LoginParams, TaskFunction, TaskResponse
 from mpio.proto.iscsi import initiator_events as ev
 from mpio.proto.iscsi.initiator import ConnectionState
 from mpio.sim.swarm.endpoint import Endpoint
+from mpio.sim.swarm.judge import Judge
 from mpio.sim.swarm.link import Cable, End
 from mpio.sim.swarm.schedule import Process
 from mpio.sim.swarm.strand import Promise, Routine, wait
@@ -27,6 +28,24 @@ class Reply:
     data: bytes
 
 
+class WatchedConnection(InitiatorConnection):
+    """A connection that tells the judge which commands it is given, in their order."""
+
+    def __init__(self, params: LoginParams, judge: Judge) -> None:
+        super().__init__(params)
+        self.number = 0
+        self._judge = judge
+
+    def submit(self, task: Task, now: int) -> None:
+        """See InitiatorConnection."""
+        super().submit(task, now)
+        self._judge.command_sent(self.number, task)
+
+    def sent_as(self, itt: int) -> Task | None:
+        """The task that has this tag now."""
+        return self._tasks.outstanding.get(itt)
+
+
 class Session:
     """A session, from its connect to its end.
 
@@ -39,9 +58,9 @@ class Session:
 
     def __init__(
         self, params: LoginParams, settings: Settings, process: Process, clock: Callable[[], int], journal: Journal,
-        name: str, after: Callable[[], None],
+        name: str, after: Callable[[], None], judge: Judge,
     ) -> None:
-        self.connection = InitiatorConnection(params)
+        self.connection = WatchedConnection(params, judge)
         self.lost: Promise[str] = Promise()
         self.on_lost: Callable[[str], None] | None = None
         self.on_reset: Callable[[], None] | None = None
@@ -52,6 +71,7 @@ class Session:
         self._journal = journal
         self._name = name
         self._after = after
+        self._judge = judge
         self._endpoint: Endpoint[ev.ConnectionEvent] | None = None
         self._logged_in: Promise[ev.ConnectionEvent] = Promise()
         self._logged_out: Promise[None] = Promise()
@@ -70,7 +90,8 @@ class Session:
                 attempt.cancel()
         if isinstance(answer, str):
             raise ConnectFailed(answer)
-        self.number = answer.number
+        self.number = self.connection.number = answer.number
+        self._judge.session_begins(self.number, self.connection.sent_as)
         self._endpoint = Endpoint(answer, self.connection, self._clock, self._on_event, self._after)
         try:
             self.connection.start(self._clock())
@@ -91,11 +112,12 @@ class Session:
         if self._endpoint is not None and not self._endpoint.closed:
             self._endpoint.pump()
 
-    def command(self, lun: bytes, cdb: bytes, read_length: int = 0, data_out: bytes | None = None) -> Routine[Reply]:
-        """Run one command beside the map's. Raises ConnectionLost."""
+    def command(self, lun: bytes, cdb: bytes, read_length: int = 0, data_out: bytes | None = None, *,
+                ordered: bool = False) -> Routine[Reply]:
+        """Run one command beside the map's; `ordered` as `Barrier` says. Raises ConnectionLost."""
         done: Promise[None] = Promise()
         buffer = bytearray(read_length)
-        task = Task(
+        task = (Barrier if ordered else Task)(
             lun, cdb, lambda _: done.keep(None), data_out=data_out,
             read_buffer=memoryview(buffer) if read_length else None, timeout_ns=seconds(self._settings.timeout),
         )
@@ -151,6 +173,7 @@ class Session:
     def _end(self, cause: str) -> None:
         if not self.lost.done:
             self.lost.keep(cause)
+            self._judge.session_ends(self.number)
             if self.on_lost is not None:
                 self.on_lost(cause)
         self._logged_in.fail(ConnectionLost(cause))

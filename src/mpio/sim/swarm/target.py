@@ -227,6 +227,8 @@ class SwarmTarget:
 
     def take(self, connection: TroubledConnection, task: TargetTask, run: Callable[[TargetTask], None]) -> None:
         """A command has come, with all its data."""
+        if not task.is_write:  # that comes when the last of its data has come
+            self._judge.command_taken(connection.number, task.itt, self._schedule.now)
         trouble, rng, opcode = connection.trouble, self._rng, task.cdb[0]
         if opcode in _TROUBLED:
             if trouble.busy and rng.randrange(1000) < trouble.busy:
