@@ -8,7 +8,7 @@ from typing import get_args
 
 from mpio.check.failover_stall import FailoverStall, Source, longest, observed
 from mpio.check.threshold import KINDS, Advice, Kind, Setting, Trial, advise, heartbeats, setting, try_out
-from mpio.cli.plan_goals import fixed_from
+from mpio.config.option import parse_option
 from mpio.errors import InputError
 from mpio.events import Kind as EventKind
 from mpio.heartbeat.tail import Distribution, Tail, estimate, percentiles
@@ -85,7 +85,13 @@ def failover_stall(sources: Sequence[Source], measured: Measured) -> FailoverSta
 
 def present_settings(texts: Sequence[str], kinds: Sequence[Kind]) -> dict[Kind, Cluster]:
     """The settings of --present, each in its stack as shipped. Raises InputError."""
-    values = fixed_from(texts)
+    values: dict[str, object] = {}
+    for text in texts:
+        try:
+            name, value = parse_option(text)
+        except ValueError as error:
+            raise InputError("--present", str(error)) from None
+        values[name] = value
     found: dict[Kind, Cluster] = {}
     for name in values:
         owner = name.partition(".")[0]
