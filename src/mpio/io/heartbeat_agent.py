@@ -114,7 +114,8 @@ class Agent:
         self._end = self._loop.create_future()
         if self._network is not None:
             self._network.open(self._on_news)
-        self._carry_out(self.machine.start(self._clock()))
+        now = self._clock()
+        self._carry_out(self.machine.start(now), now)
 
     def tell(self, item: Input) -> None:
         """Hand the machine an input: `Leave`, `Poison`, `Reachable`, and what the agent itself finds out."""
@@ -125,8 +126,8 @@ class Agent:
             deadline = self.machine.next_deadline()
             if deadline is not None and deadline <= now:
                 # What is due comes first: after a pause, an old answer must not be taken for a timely one
-                self._carry_out(self.machine.handle_timer(now))
-            self._carry_out(self.machine.handle(item, now))
+                self._carry_out(self.machine.handle_timer(now), now)
+            self._carry_out(self.machine.handle(item, now), now)
         except Exception as error:  # noqa: BLE001 - see _break
             self._break(error)
 
@@ -165,7 +166,7 @@ class Agent:
 
     # --- what the machine wants
 
-    def _carry_out(self, actions: list[Action]) -> None:
+    def _carry_out(self, actions: list[Action], now: int) -> None:
         for action in actions:
             match action:
                 case Read(tag, offset, length):
@@ -177,7 +178,7 @@ class Agent:
                 case Extend(until_ns):
                     self._guard.extend(until_ns)
                 case Happened(kind, fields):
-                    self.journal.record(self._clock(), self.source, kind, **fields)
+                    self.journal.record(now, self.source, kind, **fields)
                 case Send(peer, data):
                     if self._network is not None:
                         self._network.send(peer, data)
@@ -227,7 +228,7 @@ class Agent:
             now = self._clock()
             deadline = self.machine.next_deadline()
             if deadline is not None and deadline <= now:  # else the loop's clock was a little ahead of ours
-                self._carry_out(self.machine.handle_timer(now))
+                self._carry_out(self.machine.handle_timer(now), now)
             else:
                 self._arm()
         except Exception as error:  # noqa: BLE001 - see _break
