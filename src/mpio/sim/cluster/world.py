@@ -108,7 +108,8 @@ class World:
     """All of a run.
 
     Attributes:
-        rules: of the heartbeat's personality. record: what happened. takeovers: the check of shared data.
+        rules: of the heartbeat's personality. first_unit: the block where shared data begins.
+        record: what happened. takeovers: the check of shared data.
         breaches: what else was found at once.
     """
 
@@ -125,8 +126,8 @@ class World:
         self._landed_at: dict[Life, int] = {}
         self._landed: dict[bytes, int] = {}  # heartbeat blocks: since when they are on the medium
         self._landed_issue: dict[Life, int] = {}  # newest issue of a heartbeat that has landed, local time
-        self._first_unit = -(-self.rules.region_bytes // plan.block_size)
-        blocks = self._first_unit + plan.nodes
+        self.first_unit = -(-self.rules.region_bytes // plan.block_size)
+        blocks = self.first_unit + plan.nodes
         self.disk = ClusterDisk(blocks, plan.block_size, volatile=False, rng=self._rng("disk"))
         self.rules.prepare(self.disk.write)
         judge = ClusterJudge(self)
@@ -157,7 +158,7 @@ class World:
 
     def _work(self, node: Node, rng: random.Random) -> Work:
         plan = self.plan
-        return Work(node, self.register, rng, first_block=self._first_unit, block_size=plan.block_size,
+        return Work(node, self.register, rng, first_block=self.first_unit, block_size=plan.block_size,
                     think_ns=plan.think_ns)
 
     # --- faults
@@ -303,7 +304,7 @@ class World:
 
     def landed(self, lba: int, data: bytes, now: int) -> None:
         """Blocks are on the medium."""
-        if lba < self._first_unit:
+        if lba < self.first_unit:
             sent = self._sent.get(data)
             if sent is not None:
                 life, issue_ns = sent
