@@ -17,7 +17,6 @@ from mpio.heartbeat.negotiation import Negotiation
 from mpio.heartbeat.observer import Peer
 from mpio.heartbeat.own import Own
 from mpio.heartbeat.split import Split
-from mpio.sim.cluster.work import Work
 
 MUTATIONS: dict[str, Mutation] = {}
 mutation: Mutator = mutator(MUTATIONS)
@@ -93,17 +92,6 @@ def acknowledged_before_it_holds(sound: Method) -> Method:
         self._held(self._observed_at)
 
     return fence
-
-
-@mutation(60, Work, "finish")
-def held_with_writes_under_way(sound: Method) -> Method:
-    """The fence holds when nothing new can begin; what is under way will end."""
-    def finish(self: Work, done: Callable[[], None]) -> None:
-        sound(self, done)
-        self._out = 0
-        self._quiet()
-
-    return finish
 
 
 @mutation(100, Peer, "hold_off")

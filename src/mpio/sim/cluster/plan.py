@@ -12,7 +12,7 @@ from mpio.errors import InputError
 from mpio.model.settings import FAST, Settings
 from mpio.sim.cluster.network import NetworkSpec
 
-Personality = Literal["own", "o2cb", "sbd"]
+Personality = Literal["own", "o2cb"]
 
 FaultKind = Literal[
     # of one cable of a node
@@ -138,6 +138,9 @@ class ClusterPlan:
         """Raises ValueError if its parts do not go together."""
         if self.nodes < 1 or len(self.node_ppm) != self.nodes or not self.tpgts:
             raise ValueError("expected nodes, portals, and one clock for each node")
+        if self.personality not in get_args(Personality):
+            raise ValueError(f"personality: expected one of {', '.join(get_args(Personality))}; "
+                             f"found {self.personality!r}")
         for fault in self.faults:
             if not (0 <= fault.node < self.nodes and 0 <= fault.portal < len(self.tpgts)):
                 raise ValueError(f"{fault.kind}: node {fault.node} or portal {fault.portal} is not there")
