@@ -27,11 +27,13 @@ MS = 1_000_000
 Refused = Callable[..., str]
 
 
-def measure(*arguments: object, code: int = 0) -> dict[str, Any]:
+def measure(*arguments: object, code: int = 0, short: bool = True) -> dict[str, Any]:
     """Runs the command, in this process."""
+    if short:
+        arguments = (*arguments, *SHORT)
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
-        main(["heartbeat", "measure", *map(str, (*arguments, *SHORT)), "--json"])
+        main(["heartbeat", "measure", *map(str, arguments), "--json"])
     assert ended.value.code == code, out.getvalue() + err.getvalue()
     record: dict[str, Any] = json.loads(out.getvalue())
     return record
@@ -179,6 +181,34 @@ def test_a_drill_that_is_none(tmp_path: Path, content: str | None, words: str, r
 def test_a_drill_without_faults_is_no_sample(tmp_path: Path, refused: Refused) -> None:
     run = write_run(tmp_path / "run", Plan(faults=[]))
     assert "expected a drill in which I/O met a fault, found none" in refused(tmp_path, "--drill", run)
+
+
+def test_heartbeats_that_a_drill_beside_held_up_are_its_failovers(tmp_path: Path) -> None:
+    """The drill ends while the measurement lasts; from the third second on its fault stalls everything."""
+    run = write_run(tmp_path / "run", Plan(faults=[Fault(1, 5.0, 11.0, 1_000_000)]))
+    journal = (run / "journal.jsonl").read_text()
+    assert "1772366400.5" in journal
+    (run / "journal.jsonl").write_text(journal.replace("1772366400.5", str(time.time() - 2.0)))
+    (run / "verdict.json").rename(run / "later.json")
+    ends = threading.Timer(1.0, lambda: (run / "later.json").rename(run / "verdict.json"))
+    ends.start()
+    (tmp_path / "scratch").mkdir()
+    record = measure(tmp_path / "scratch", "--drill", run, "--personality", "o2cb", "--duration", "5s", short=False)
+    ends.join()
+    assert record["measured"]["heartbeats"] > 0
+    assert record["measured"]["failovers"] > 0
+    assert record["stall"]["sources"][0]["words"].startswith(
+        "a quarter more than the longest of one failover in the drill")
+    assert any("met a failover" in note for note in record["notes"])
+
+
+def test_a_drill_that_does_not_end_costs_nothing_but_itself(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    (run / "verdict.json").unlink()
+    (tmp_path / "scratch").mkdir()
+    record = measure(tmp_path / "scratch", "--drill", run, "--personality", "o2cb")
+    assert record["stall"]["sources"] == []
+    assert any("this drill does not count" in note for note in record["notes"])
 
 
 # --- maps

@@ -39,6 +39,14 @@ class Drilled:
     sources: tuple[Source, ...] = ()
     windows: tuple[tuple[int, int], ...] = ()
 
+    def __add__(self, other: "Drilled") -> "Drilled":
+        return Drilled(self.sources + other.sources, self.windows + other.windows)
+
+
+def is_running(directory: Path) -> bool:
+    """Whether a drill has begun there, and has not said its verdict yet."""
+    return (directory / "journal.jsonl").exists() and not (directory / "verdict.json").exists()
+
 
 def read_drills(directories: Sequence[Path]) -> Drilled:
     """Raises InputError for a run directory that can't be read, or in which nothing stalled."""

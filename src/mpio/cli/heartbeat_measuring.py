@@ -15,6 +15,7 @@ from mpio.cli.heartbeat_advice import (
     Question,
     advise_all,
     failover_stall,
+    is_running,
     kinds_of,
     planned,
     present_settings,
@@ -40,12 +41,14 @@ async def measure_and_advise(place: Place, wish: Wish) -> Findings:
     """Everything from the options to the findings. Raises MpioError."""
     kinds = kinds_of(wish.personality)
     question = Question(kinds, wish.node_years, wish.runs, wish.seed, present_settings(wish.present, kinds))
-    drilled = read_drills(wish.drills)
-    sources = _sources(place, wish, drilled)
+    running = [directory for directory in wish.drills if is_running(directory)]
+    drilled = read_drills([directory for directory in wish.drills if directory not in running])
     began_ns = time.time_ns() - time.monotonic_ns()
     async with contextlib.AsyncExitStack() as stack:
         ground = await open_ground(stack, place, wish)
         measured, load_words = await _run(stack, wish, ground)
+    late, notes = _read_late(running)
+    drilled += late
     measured.set_aside([(from_ns - began_ns, to_ns - began_ns) for from_ns, to_ns in drilled.windows])
     if measured.unended_ns:
         measured.rounds.append(measured.unended_ns)
@@ -59,7 +62,19 @@ async def measure_and_advise(place: Place, wish: Wish) -> Findings:
         "words": f"{len(measured.rounds):,} heartbeats in {format_duration(measured.elapsed_ns)} on {place.name}, "
                  f"{ground.words}, {load_words}",
     }
-    return advise_all(question, measured, failover_stall(sources, measured), about, ground.notes)
+    stall = failover_stall(_sources(place, wish, drilled), measured)
+    return advise_all(question, measured, stall, about, [*ground.notes, *notes])
+
+
+def _read_late(directories: list[Path]) -> tuple[Drilled, list[str]]:
+    """Drills that ran beside the measurement; what can't be read of them must not cost what was measured."""
+    drilled, notes = Drilled(), []
+    for directory in directories:
+        try:
+            drilled += read_drills([directory])
+        except InputError as error:
+            notes.append(f"{error}: this drill does not count")
+    return drilled, notes
 
 
 def _sources(place: Place, wish: Wish, drilled: Drilled) -> list[Source]:
