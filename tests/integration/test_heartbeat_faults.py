@@ -1,7 +1,11 @@
 """What befalls nodes: storage that hangs for long or for a moment, a path that is gone, a network that is cut."""
 
+import contextlib
+import os
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 from tests.command import mpio
@@ -97,3 +101,29 @@ def test_in_a_split_those_go_on_whom_clients_can_reach(tmp_path: Path) -> None:
         finally:
             for wire in wires:
                 wire.close()
+
+
+def test_a_reader_who_stops_reading_does_not_stop_the_heart(tmp_path: Path) -> None:
+    region = tmp_path / "region"
+    assert mpio("heartbeat", "create", region, "--slots", 4, *TIMES).code == 0
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, b"x" * 4096)
+    os.set_blocking(writer, True)
+    command = [sys.executable, "-m", "mpio.cli.main", "heartbeat", "run", str(region), "--node=0", "--nodes=0,1",
+               "--no-realtime", *NODE_TIMES, f"--fence=exec:touch {tmp_path}/fenced"]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=writer, stderr=writer) as node:
+        try:
+            status = '"beating"'
+            while status not in mpio("heartbeat", "status", region, "--json").out:
+                assert node.poll() is None
+            assert mpio("heartbeat", "message", region, 0, "poison", "--yes", "--wait", "60s").code == 0
+            assert (tmp_path / "fenced").exists()
+            assert slot_of(region, 0).held
+            assert node.wait(60) == 1
+        finally:
+            node.kill()
+            os.close(reader)
+            os.close(writer)

@@ -1,6 +1,7 @@
 """Where a heartbeat region is: the DEVICE argument of `mpio heartbeat`, and the options that go with it."""
 
 import contextlib
+import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,9 @@ class Place:
         """
         if self.path is not None:
             file = FileBlocks(self.path, self.block_size, read_only=read_only)
+            if not (file.direct or read_only):
+                print(f"mpio: {self.name}: direct I/O can't be had here: only nodes on this machine see each other",
+                      file=sys.stderr)
             try:
                 yield self._from_offset(file)
             finally:

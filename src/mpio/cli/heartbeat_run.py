@@ -11,7 +11,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 import click
 
@@ -25,7 +24,8 @@ from mpio.events import Event, Journal
 from mpio.heartbeat.machine import Leave, NodeState, Status
 from mpio.heartbeat.reachability import Reachability
 from mpio.io.heartbeat_agent import Agent, Guard
-from mpio.io.heartbeat_guard import say_on_stderr
+from mpio.io.heartbeat_guard import Say
+from mpio.io.line_writer import LineWriter
 from mpio.model.address import Portal
 from mpio.units import NS_PER_S, format_duration
 
@@ -97,8 +97,8 @@ def command(
         drain_ns, network=wire is not None,
     )
     order = Order(place, numbers, wire, idle_ns, fence, tuple(map(_host, ping)), dampen_ns, realtime, journal, as_json)
-    with _journal(order) as events:
-        status = asyncio.run(_run(order, wishes, events))
+    with _journal(order) as events, _speaking() as say:
+        status = asyncio.run(_run(order, wishes, events, say))
     if as_json:
         print(json.dumps(record(status)), flush=True)
     if status.state is NodeState.REFUSED:
@@ -121,33 +121,40 @@ def _host(text: str) -> Portal:
 
 @contextlib.contextmanager
 def _journal(order: Order) -> Iterator[Journal]:
-    """A journal that goes to the file and to standard output as it grows."""
+    """A journal that goes to the file and to standard output as it grows, without keeping the node waiting."""
     journal = Journal()
     with contextlib.ExitStack() as stack:
         if order.journal is not None:
             try:
-                file = stack.enter_context(order.journal.open("a", encoding="utf-8"))
+                file = stack.enter_context(order.journal.open("ab"))
             except OSError as error:
                 raise InputError("--journal", f"{order.journal}: {error.strerror}") from None
-            journal.sinks.append(_writer(file, Event.to_json))
-        journal.sinks.append(_writer(sys.stdout, Event.to_json if order.as_json else _for_people))
+            journal.sinks.append(_sink(stack, file.fileno(), Event.to_json))
+        journal.sinks.append(_sink(stack, sys.stdout.fileno(), Event.to_json if order.as_json else _for_people))
         yield journal
 
 
-def _writer(file: TextIO, render: Callable[[Event], str]) -> Callable[[Event], None]:
-    def write(event: Event) -> None:
-        with contextlib.suppress(OSError):  # a full disk, or a reader that is gone: no reason to miss a heartbeat
-            file.write(render(event) + "\n")
-            file.flush()
+def _sink(stack: contextlib.ExitStack, fd: int, render: Callable[[Event], str]) -> Callable[[Event], None]:
+    lines = LineWriter(fd)
+    stack.callback(lines.close)
+    return lambda event: lines.write(render(event))
 
-    return write
+
+@contextlib.contextmanager
+def _speaking() -> Iterator[Say]:
+    """Words on standard error: a fence must not wait for somebody to read of it."""
+    lines = LineWriter(sys.stderr.fileno())
+    try:
+        yield lambda message: lines.write(f"mpio: {message}")
+    finally:
+        lines.close()
 
 
 def _for_people(event: Event) -> str:
     return f"{time.strftime('%H:%M:%S')} {sentence(event)}"
 
 
-async def _run(order: Order, wishes: Wishes, journal: Journal) -> Status:
+async def _run(order: Order, wishes: Wishes, journal: Journal, say: Say) -> Status:
     from mpio.io.heartbeat_network import ClusterNetwork, PeerLinks, UdpDatagrams
     from mpio.io.heartbeat_region import find
 
@@ -163,29 +170,29 @@ async def _run(order: Order, wishes: Wishes, journal: Journal) -> Status:
             datagrams = UdpDatagrams(order.wire.listen, order.numbers.peers)
             keepalive_ns = min(idle_ns // 4, KEEPALIVE_MAX_NS)
             network = ClusterNetwork(links, datagrams, keepalive_ns, time.monotonic_ns)
-        guard = _guard(order, made.budget_ns)
+        guard = _guard(order, made.budget_ns, say)
         if order.realtime:
             from mpio.io.heartbeat_priority import raise_priority
 
             for missing in raise_priority():
-                say_on_stderr(missing)
+                say(missing)
         agent = Agent(
             made.machine, blocks=blocks, guard=guard, journal=journal, source=f"node:{order.numbers.node}/heartbeat",
             network=network,
         )
         agent.start()
-        _leave_on_signals(agent)
+        _leave_on_signals(agent, say)
         async with _pinging(order, score, agent, made.period_ns):
             return await agent.ended()
 
 
-def _leave_on_signals(agent: Agent) -> None:
+def _leave_on_signals(agent: Agent, say: Say) -> None:
     """The first one leaves cleanly; one more ends it where it stands, if storage hangs and nobody wants to wait."""
     stopping: list[asyncio.Task[None]] = []
 
     def leave() -> None:
         if agent.status().state is NodeState.LEAVING:
-            say_on_stderr("ended without a goodbye: the others will take this node for dead")
+            say("ended without a goodbye: the others will take this node for dead")
             stopping.append(asyncio.create_task(agent.stop()))
         agent.tell(Leave())
 
@@ -223,16 +230,16 @@ async def _pinging(order: Order, score: Reachability | None, agent: Agent, perio
             await pinger
 
 
-def _guard(order: Order, budget_ns: int) -> Guard:
+def _guard(order: Order, budget_ns: int, say: Say) -> Guard:
     """What stops the node. Raises InputError."""
     from mpio.io.heartbeat_guard import CommandGuard, LinuxWatchdog, ReportingGuard, WatchdogGuard
 
     kind, _, rest = order.fence.partition(":")
     if order.fence == "report":
-        return ReportingGuard(say_on_stderr)
+        return ReportingGuard(say)
     if kind == "exec" and rest:
         environment = {"MPIO_NODE": str(order.numbers.node), "MPIO_DEVICE": order.place.name}
-        return CommandGuard(rest, say_on_stderr, environment)
+        return CommandGuard(rest, say, environment)
     if kind == "watchdog" and (rest or order.fence == "watchdog"):
         path = Path(rest or WATCHDOG)
         wanted_s = max(budget_ns // (3 * NS_PER_S), 1)
@@ -246,8 +253,8 @@ def _guard(order: Order, budget_ns: int) -> Guard:
                 f"takes no timeout below {watchdog.timeout_s} s, and a deadline of {format_duration(budget_ns)} "
                 "needs one of at most its half; raise the deadline or take another watchdog"
             ))
-        say_on_stderr(f"{path} is armed with {watchdog.timeout_s} s: without heartbeats it resets this machine")
-        return WatchdogGuard(watchdog, say_on_stderr, time.monotonic_ns)
+        say(f"{path} is armed with {watchdog.timeout_s} s: without heartbeats it resets this machine")
+        return WatchdogGuard(watchdog, say, time.monotonic_ns)
     raise InputError("--fence", f"expected report, exec:CMD or watchdog[:DEVICE], found {order.fence!r}")
 
 

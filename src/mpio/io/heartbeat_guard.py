@@ -10,7 +10,6 @@ import os
 import shlex
 import shutil
 import struct
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -24,6 +23,7 @@ SLACK = 20  # a watchdog fires at most this part of its timeout before the node'
 LATE_S = 5.0  # after the time at which a watchdog should have reset the machine
 
 Say = Callable[[str], None]
+"""Says a line to people. Must not wait: what stops a node comes after it."""
 
 
 class ReportingGuard:
@@ -259,9 +259,3 @@ def _nowayout(path: Path) -> bool:
         return Path("/sys/class/watchdog", name, "nowayout").read_text(encoding="ascii").strip() == "1"
     except OSError:
         return False
-
-
-def say_on_stderr(message: str) -> None:
-    """One line for people, at once."""
-    sys.stderr.write(f"mpio: {message}\n")
-    sys.stderr.flush()
