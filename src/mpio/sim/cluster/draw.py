@@ -182,7 +182,8 @@ def _split_from_clients(rng: random.Random, at_ns: int, node: int, nodes: int, d
 _HARD: tuple[tuple[str, ...], ...] = (
     ("all_blackhole",), ("all_blackhole",), ("all_hold",), ("all_hold",), ("all_reset",), ("node_pause",),
     ("all_blackhole*",), ("all_hold*",), ("disk_hang",), ("target_pause",), ("disk_hang", "split"),
-    ("split",), ("split",), ("clients_lost", "split"), ("clients_lost", "split"),
+    ("split",), ("split",), ("split",), ("split",), ("clients_lost", "split"), ("clients_lost", "split"),
+    ("clients_lost", "split"), ("split", "all_blackhole", "clients_lost"),
     ("split", "all_blackhole"), ("split", "clients_lost"), ("mute",), ("mute", "clients_lost"),
     ("split", "node_crash"), ("split", "leave"), ("poison",), ("poison", "all_hold"), ("poison", "disk_slow"),
     ("poison", "node_pause"), ("node_crash", "all_blackhole"), ("node_crash*",), ("leave*",),

@@ -31,15 +31,16 @@ def judge(
     _check_pills(world, troubles, found)
     _check_noticed(world, found)
     check_splits(world, faults, troubles, found)
-    taken = [breach for breach in world.takeovers.breaches.kept if not _is_predicted(world, breach)]
+    taken = [breach for breach in world.takeovers.breaches.kept if not _is_predicted(world, faults, breach)]
     return found.kept + world.breaches.kept + taken
 
 
-def _is_predicted(world: World, breach: Breach) -> bool:
+def _is_predicted(world: World, faults: list[Fault], breach: Breach) -> bool:
     """Whether theory says that this heartbeat lets two nodes write, which only one does that counts from completions.
 
     Either a heartbeat was on the medium long before its writer heard of it (S2). Or OCFS2's nodes agreed to wait, of
     whom one did not hang any more: it had asked before, nobody takes that back, and it never promises to wait itself.
+    Or the disk lost a heartbeat that it had acknowledged: OCFS2 finds that out with the next one, and counts from it.
     """
     rules, terms = world.rules, world.rules.terms
     if rules.counts_from_issue:
@@ -52,6 +53,9 @@ def _is_predicted(world: World, breach: Breach) -> bool:
     since_ns = breach.t_ns - terms.longest(terms.deadline_ns) - terms.fence_ns
     if any(t_ns > since_ns for t_ns in world.record.negotiated.values()):
         world.record.counts[f"{breach.rule} that negotiation allows"] += 1
+        return True
+    if any(fault.kind == "disk_lies" and fault.at_ns < breach.t_ns < fault.ends_ns + rules.dead_ns for fault in faults):
+        world.record.counts[f"{breach.rule} that an unverified heartbeat allows"] += 1
         return True
     return False
 
