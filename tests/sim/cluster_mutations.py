@@ -94,10 +94,15 @@ def acknowledged_before_it_holds(sound: Method) -> Method:
     return fence
 
 
-@mutation(100, Peer, "hold_off")
-def promise_forgotten(_sound: Method) -> Method:
-    """Who negotiates need not promise to leave the others alone meanwhile."""
-    return lambda _self, _now: None
+@mutation(150, Peer, "_equal")
+def own_stall_blamed_on_others(_sound: Method) -> Method:
+    """A peer is dead when its last change was seen long ago, wherever this node has been meanwhile."""
+    def equal(self: Peer, issued: int) -> Any:
+        if not self.alive or self.changed_at is None or issued - self.changed_at < self.dead_ns:
+            return []
+        return self._dead("silent")
+
+    return equal
 
 
 @mutation(100, Negotiation, "_advance")
