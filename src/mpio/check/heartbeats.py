@@ -111,8 +111,8 @@ def _claim(*, passed: bool, detail: str, evidence: Sequence[Value] = ()) -> Clai
 # --- causes of fences
 
 
-def _network_faults(facts: ClusterFacts, network: str, kind: str = "") -> list[tuple[int, int]]:
-    """When some node's wire of this network had a fault (that begins with `kind`)."""
+def _network_faults(facts: ClusterFacts, network: str, kind: str = "") -> list[tuple[int, int, int]]:
+    """From when until when which node's wire of this network had a fault (that begins with `kind`)."""
     open_since: dict[int, int] = {}
     windows = []
     for event in facts.events:
@@ -122,8 +122,8 @@ def _network_faults(facts: ClusterFacts, network: str, kind: str = "") -> list[t
         if event.kind is Kind.FAULT_INJECTED and str(event.fields.get("fault", "")).startswith(kind):
             open_since[node] = event.t_ns
         elif event.kind is Kind.FAULT_HEALED and node in open_since:
-            windows.append((open_since.pop(node), event.t_ns))
-    return windows + [(since, facts.ended_ns) for since in open_since.values()]
+            windows.append((open_since.pop(node), event.t_ns, node))
+    return windows + [(since, facts.ended_ns, node) for node, since in open_since.items()]
 
 
 def _reason(facts: ClusterFacts, fence: Event) -> str:
@@ -136,7 +136,7 @@ def _reason(facts: ClusterFacts, fence: Event) -> str:
                                  for event in facts.of_kind(Kind.POISON_SENT)):
         return "it was poisoned"
     if cause == "quorum" and any(begin <= at <= end + facts.dead_ns + late_ns
-                                 for begin, end in _network_faults(facts, "cluster")):
+                                 for begin, end, _ in _network_faults(facts, "cluster")):
         return "the cluster network was split"
     return ""
 
@@ -206,11 +206,11 @@ def _missed(facts: ClusterFacts) -> Claim:
             late.append(f"node {node} was fenced {format_duration(halted[node].t_ns - by_ns)} late, though {why}")
         else:
             kept.append(f"node {node}, {format_duration(by_ns - halted[node].t_ns)} before its time was up")
-    for begin_ns, end_ns in _network_faults(facts, "cluster", "blackhole"):
+    for begin_ns, end_ns, node in _network_faults(facts, "cluster", "blackhole"):
         by_ns = begin_ns + facts.split_ns + facts.fence_ns + LATE_NS
         decided = [halt for halt in halted.values() if begin_ns <= halt.t_ns <= by_ns]
-        left = sum(node not in halted or halted[node].t_ns > begin_ns for node in facts.nodes)
-        if end_ns >= by_ns and left > 1 and not decided:
+        there = [other for other in facts.nodes if other not in halted or halted[other].t_ns > begin_ns]
+        if end_ns >= by_ns and node in there and len(there) > 1 and not decided:
             apart = format_duration(end_ns - begin_ns)
             late.append(f"nodes did not hear each other for {apart}, and nobody was fenced")
         elif decided:

@@ -112,6 +112,9 @@ def test_a_split_must_be_decided() -> None:
     assert "nobody was fenced" in detail(facts([split], quiet), "fenced where it had to be")
     assert failing(facts([split, healed], quiet)) == set()
     assert detail(facts([split, *STORY], quiet), "fenced where it had to be") == "a split was decided"
+    gone = dataclasses.replace(split, t_ns=s(25), fields=split.fields | {"node": 1})
+    assert "decided" not in detail(facts([*STORY, gone]), "fenced where it had to be")
+    assert failing(facts([*STORY, gone])) == set()  # there was nobody left on that wire
     slow = dataclasses.replace(split, fields=split.fields | {"fault": "delay ms=50"})
     assert failing(facts([slow], quiet)) == set()
 

@@ -310,3 +310,26 @@ def test_built_in_scenarios_with_more_nodes() -> None:
         with_nodes(builtin("heartbeat-split"), 1)
     with pytest.raises(InputError, match="within the LU"):
         with_nodes(builtin("default"), 8)
+
+
+@pytest.mark.parametrize(("kind", "nodes", "loser"), [
+    ("own", 2, 2),  # on a par, the lowest number goes on
+    ("own", 3, 1),  # the larger side
+    ("o2cb", 2, 2),
+    ("sbd", 2, 2),  # the lowest shoots first
+])
+def test_a_split_alone_is_decided_by_each_kind_in_its_way(tmp_path: Path, kind: str, nodes: int, loser: int) -> None:
+    cut = 1 if nodes > 2 else 2
+    run = Run(tmp_path, text(f"""
+[[step]]
+action = "inject"
+network = "cluster"
+node = {cut}
+at = "4s"
+[[step]]
+action = "wait"
+duration = "80s"
+""", nodes=nodes, kind=kind))
+    assert [event.source for event in run.of(Kind.NODE_FENCED)] == [f"node:{loser}/heartbeat"]
+    assert run.of(Kind.NODE_FENCED)[0].fields["cause"] in ("quorum", "poison")
+    assert run.failing == {}
