@@ -143,9 +143,11 @@ async def _serve(
     from mpio.cli.target_config import log_to
     from mpio.io.control_socket import ControlServer
     from mpio.io.filter_timer import FilterTimer
+    from mpio.io.heap import keep_freed_memory
     from mpio.io.target_server import TargetServer, check_exposure
     from mpio.target.control import Control
 
+    keep_freed_memory()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
