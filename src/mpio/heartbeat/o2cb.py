@@ -167,6 +167,8 @@ class O2cb:
 
     def handle(self, item: Input, now: int) -> list[Action]:
         """Take an input."""
+        if self.state in (NodeState.LEFT, NodeState.REFUSED):
+            return []
         self._timers_due(now)
         match item:
             case ReadDone():

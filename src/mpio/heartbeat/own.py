@@ -171,6 +171,8 @@ class Own:
 
     def handle(self, item: Input, now: int) -> list[Action]:
         """Take an input."""
+        if self.state in (NodeState.LEFT, NodeState.REFUSED):
+            return []
         self._expire(now)
         match item:
             case ReadDone():

@@ -153,6 +153,8 @@ class Sbd:
 
     def handle(self, item: Input, now: int) -> list[Action]:
         """Take an input."""
+        if self.state in (NodeState.LEFT, NodeState.REFUSED):
+            return []
         self._fire(now)
         match item:
             case ReadDone():

@@ -35,7 +35,7 @@ NETWORK_NS = 500_000
 class Stall:
     """A node's storage (`node` None: everybody's) hangs from `begin` to `end` (s), or fails with `error` meanwhile.
 
-    `lands`: whether a write issued before reaches the disk although its answer is late.
+    `lands`: what is written reaches the disk at once; only the answers are late.
     """
 
     node: int | None
@@ -56,6 +56,8 @@ class Told:
     node: int
     kind: Kind
     fields: dict[str, object]
+    generation: int
+    """Of the life that told it."""
 
 
 @dataclass
@@ -76,6 +78,12 @@ class World:
         self.fenced: dict[int, float] = {}
         self.fences: dict[int, Fence] = {}
         self.told: list[Told] = []
+        self.members: dict[int, float] = {}
+        """Generations that became members, and when."""
+        self.ended: dict[int, float] = {}
+        """Generations that crashed, left or were refused, and when."""
+        self.out_max = 0
+        self._out: dict[tuple[int, int], int] = {}
         self.actions: list[tuple[int, int, Action]] = []
         self.crashed: dict[int, bool] = {}
         self._lives: dict[int, int] = {}
@@ -104,6 +112,7 @@ class World:
         self._do(key, machine.start(self.local(key)))
 
     def crash(self, node: int) -> None:
+        self.ended.setdefault(self.generation(node), self.now / NS_PER_S)
         self.crashed[node] = True
         self._lives[node] += 1
         self._timers[node] = None
@@ -153,6 +162,9 @@ class World:
 
     # what it finds
 
+    def generation(self, node: int) -> int:
+        return self.machines[node].status(self.local(node)).generation
+
     def local(self, node: int) -> int:
         return self.now + self.now * self.rates.get(node, 0) // 1_000_000
 
@@ -188,12 +200,21 @@ class World:
                     if self.holds:
                         self._later(node, self.now + NS_PER_S // 2, Held())
                 case Happened():
-                    self.told.append(Told(self.now / NS_PER_S, node, action.kind, dict(action.fields)))
+                    self._tell(node, action)
         deadline = self.machines[node].next_deadline()
         rate = self.rates.get(node, 0)
         if deadline is not None and rate:
             deadline = -(-deadline * 1_000_000 // (1_000_000 + rate))
         self._timers[node] = None if node in self.crashed else deadline
+
+    def _tell(self, node: int, action: Happened) -> None:
+        at, generation = self.now / NS_PER_S, self.generation(node)
+        self.told.append(Told(at, node, action.kind, dict(action.fields), generation))
+        if action.kind is Kind.HEARTBEAT_STATE_CHANGED and action.fields["old"] == "joining":
+            if action.fields["new"] == "running":
+                self.members[generation] = at
+        if action.kind is Kind.HEARTBEAT_STATE_CHANGED and action.fields["new"] in ("left", "refused"):
+            self.ended.setdefault(generation, at)
 
     def _later(self, node: int, at: int, item: Input) -> None:
         life = self._lives[node]
@@ -212,16 +233,19 @@ class World:
                 if stall.error:
                     error = stall.error
                     continue
-                if not stall.lands or stall.covers(node, self.now):
+                if not stall.lands:
                     lands = seconds(stall.end) + LATENCY_NS
                 at = seconds(stall.end) + LATENCY_NS
         life = self._lives[node]
+        out = self._out[node, life] = self._out.get((node, life), 0) + 1
+        self.out_max = max(self.out_max, out)
 
         def land() -> None:
             if isinstance(action, Write) and not error:
                 self.disk[action.offset:action.offset + len(action.data)] = action.data
 
         def finish() -> None:
+            self._out[node, life] -= 1
             if self._lives[node] != life:
                 return
             if isinstance(action, Write):
