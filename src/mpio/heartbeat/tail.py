@@ -30,7 +30,7 @@ HEAVY_SHAPE = 0.5
 SAMPLES_WANTED = 100_000
 """Heartbeats that a forecast for a year should rest on; with fewer the bound is still given, and called short."""
 WIDE = 10
-"""A bound of so many times the longest latency seen bounds nothing: the sample is too short to look ahead so far."""
+"""So many times the longest latency seen is too far from it: a bound there bounds nothing, a level is not believed."""
 LEVEL_MAX_NS = 86_400 * NS_PER_S
 """A day: a level beyond is no latency, and numbers stay finite."""
 _LIKELIHOOD_DROP = 2.706 / 2  # half of the 90 % quantile of chi squared: 95 % on one side
@@ -182,6 +182,9 @@ def estimate(latencies_ns: Sequence[int], heartbeats: float) -> Tail:
         why = f"too few peaks to fit a tail: {len(peaks)}, expected {PEAKS_MIN}"
     elif fit.pareto.shape >= HEAVY_SHAPE:
         why = f"the tail is too heavy to extrapolate: shape {fit.pareto.shape:.2f}, expected less than {HEAVY_SHAPE}"
+    elif fit.level_ns(heartbeats) > WIDE * longest_ns:
+        why = (f"the fitted tail leads to {format_duration(fit.level_ns(heartbeats))}, too far beyond the longest seen "
+               "to be believed: measure for longer")
     else:
         why = _still_rising(latencies_ns, fit, heartbeats)
     short = samples < SAMPLES_WANTED

@@ -84,7 +84,7 @@ def words_of(subject: Subject) -> str:
     """A setting in a few words, with the seconds that it means."""
     match subject:
         case Timing():
-            return f"deadline {format_duration(subject.deadline_ns)}, dead {format_duration(subject.dead_ns)}"
+            return f"deadline {format_duration(subject.deadline_ns)}"
         case O2cb():
             fence_ns = o2cb.self_fence_ns(subject.heartbeat_threshold)
             return f"T {subject.heartbeat_threshold} ({format_duration(fence_ns)})"

@@ -142,6 +142,23 @@ def test_a_heavy_tail_is_not_extrapolated() -> None:
     assert "too heavy" in found.why_plain
 
 
+def test_a_level_far_beyond_what_was_seen_is_not_believed() -> None:
+    """A shape of 0.35 is no heavy tail by itself, but a year from 700 heartbeats is too far."""
+    rng = random.Random(8)
+    pareto = Pareto(0.35, float(MS))
+    found = estimate([MS + round(pareto.quantile_ns(1 - rng.random())) for _ in range(700)], NODE_YEAR)
+    assert found.fit is None
+    assert "too far beyond the longest seen" in found.why_plain
+    assert found.level_ns == found.longest_ns + found.longest_ns // 4
+
+
+@given(st.integers(0, 2**30), st.integers(50, 1500), st.floats(0.1, 1.5))
+@settings(max_examples=30, deadline=None)
+def test_what_is_reckoned_with_stays_near_what_was_seen(seed: int, count: int, sigma: float) -> None:
+    found = estimate(lognormal(count, seed, sigma), NODE_YEAR)
+    assert found.longest_ns <= found.level_ns <= tail.WIDE * found.longest_ns
+
+
 def test_a_level_that_rises_with_the_sample_is_not_believed() -> None:
     """Quiet in the first half, stalls in the second."""
     values = lognormal(5000, 1, 0.1) + [value * (1 + (index % 40 == 0) * 8) for index, value in
