@@ -75,7 +75,9 @@ async def _run(
 ) -> dict[str, object]:
     from mpio.io.benchmark import Load, run_load
     from mpio.io.disk import open_map
+    from mpio.io.heap import keep_freed_memory
 
+    keep_freed_memory()
     load = Load(
         block_bytes=block_size,
         queue_depth=queue_depth,
