@@ -105,6 +105,27 @@ def test_a_pill_is_acknowledged_once_the_fence_holds(tmp_path: Path, region: Pat
         assert zero.process.poll() is None
 
 
+def test_what_a_node_prints_as_json_is_its_journal_and_a_status(tmp_path: Path, region: Path) -> None:
+    command = [sys.executable, "-m", "mpio.cli.main", "heartbeat", "run", str(region), "--node=0", "--nodes=0,1",
+               "--no-realtime", *NODE_TIMES, "--json", "--journal", str(tmp_path / "journal")]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as node:
+        try:
+            assert node.stdout is not None
+            lines = [next(line for line in node.stdout if json.loads(line).get("new") == "running")]
+            node.send_signal(signal.SIGTERM)
+            lines += node.stdout
+            assert node.wait() == 0
+        finally:
+            node.kill()
+    *events, status = map(json.loads, lines)
+    journal = [json.loads(line) for line in (tmp_path / "journal").read_text().splitlines()]
+    assert journal[-len(events):] == events
+    assert [event["seq"] for event in journal] == list(range(1, len(journal) + 1))
+    assert {event["source"] for event in journal} == {"node:0/heartbeat"}
+    assert (status["version"], status["node"], status["state"], status["margin_ns"]) == (1, 0, "left", None)
+    assert [peer["node"] for peer in status["peers"]] == [1]
+
+
 def test_two_nodes_with_one_number(tmp_path: Path, region: Path) -> None:
     with cluster(tmp_path, region) as nodes:
         one = nodes.members(*NODE_TIMES)[1]

@@ -3,7 +3,9 @@
 from mpio.events import Event, Kind, Value
 from mpio.units import format_duration
 
-_SENTENCES = {
+_GENERATION_MIN = 1 << 32  # "old" and "new" are generations or scores, and what is so large is no score
+
+SENTENCES = {
     Kind.HEARTBEAT_STATE_CHANGED: "this node is {new}: {cause}",
     Kind.HEARTBEAT_LATE: "the heartbeat is late: {margin_ns} of {budget_ns} are left",
     Kind.HEARTBEAT_RESUMED: "the heartbeat goes on; {margin_ns} were left",
@@ -22,6 +24,7 @@ _SENTENCES = {
     Kind.POISON_SENT: "poison for node {node}, generation {generation}",
     Kind.POISON_SEEN: "poisoned by {sender}",
     Kind.POISON_ACKNOWLEDGED: "node {node} says that it is fenced",
+    Kind.MESSAGE_SEEN: "message {command} from {sender}",
     Kind.QUORUM_LOST: "no quorum: {cause}",
     Kind.QUORUM_GAINED: "quorum: {cause}",
     Kind.REACHABILITY_CHANGED: "reachability {new}, was {old}",
@@ -29,18 +32,25 @@ _SENTENCES = {
 }
 
 
+class _Words(dict[str, str]):
+    """Fields by name; one that is not there is no reason to fail."""
+
+    def __missing__(self, name: str) -> str:
+        return "?"
+
+
 def sentence(event: Event) -> str:
     """One event, without its time."""
-    pattern = _SENTENCES.get(event.kind)
-    words = {name: _word(name, value) for name, value in event.fields.items()}
+    pattern = SENTENCES.get(event.kind)
+    words = _Words((name, _word(name, value)) for name, value in event.fields.items())
     if pattern is None:
-        return f"{event.kind.value} " + " ".join(f"{name}={word}" for name, word in words.items())
+        return " ".join((event.kind.value, *(f"{name}={word}" for name, word in words.items())))
     return pattern.format_map(words)
 
 
 def _word(name: str, value: Value) -> str:
     if isinstance(value, int) and name.endswith("_ns"):
         return format_duration(value)
-    if isinstance(value, int) and name in ("generation", "old", "new") and value > 1 << 32:
+    if isinstance(value, int) and name in ("generation", "old", "new") and value >= _GENERATION_MIN:
         return f"{value:016x}"
     return "nobody" if value is None else str(value)
