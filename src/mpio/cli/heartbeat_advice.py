@@ -179,6 +179,8 @@ def _notes(measured: Measured, stall: FailoverStall) -> list[str]:
     if measured.unended_ns:
         notes.append(f"the last heartbeat had not ended after {format_duration(measured.unended_ns)}: it counts with "
                      "that, and may have taken longer")
+    if measured.full:
+        notes.append(f"ended after {len(measured.rounds):,} heartbeats: there is no room for more")
     if measured.errors:
         notes.append(f"{measured.errors} requests failed, the first: {measured.first_error}; a heartbeat that fails is "
                      "as good as none")

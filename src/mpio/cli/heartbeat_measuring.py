@@ -151,6 +151,12 @@ def _stop_on_signals(stack: contextlib.AsyncExitStack, measurement: Measurement)
     def stop() -> None:
         restore()
         measurement.stop()
+        loop.call_later(1.0, tell)
+
+    def tell() -> None:
+        if measurement.is_out:
+            print(f"mpio: a heartbeat is out yet, waiting up to {GRACE_NS // NS_PER_S} s; a second signal ends it",
+                  file=sys.stderr)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)

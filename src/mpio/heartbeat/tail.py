@@ -78,7 +78,10 @@ class Fit:
     """The tail of a sample.
 
     Attributes:
-        from_ns: u. share: zeta, of all heartbeats those above u. peaks: storms above u, each counted once.
+        from_ns: u.
+        share: zeta, of all heartbeats those above u. All of a storm count, so that levels are on the safe side however
+            close the heartbeats were that were measured.
+        peaks: storms above u, each counted once.
         pareto: of the peaks' excess over u.
     """
 
@@ -269,8 +272,9 @@ def _fit(latencies_ns: Sequence[int]) -> tuple[Fit | None, list[int]]:
 
     With too few peaks everywhere None, and those above the lowest quantile.
     """
-    fit, kept = None, peaks_over(latencies_ns, _thresholds(latencies_ns)[0])
-    for from_ns in _thresholds(latencies_ns):
+    starts = _thresholds(latencies_ns)
+    fit, kept = None, peaks_over(latencies_ns, starts[0])
+    for from_ns in starts:
         peaks = peaks_over(latencies_ns, from_ns)
         if len(peaks) < PEAKS_MIN:
             break

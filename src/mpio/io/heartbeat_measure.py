@@ -16,7 +16,7 @@ from mpio.errors import InputError
 from mpio.io.heartbeat_store import Blocks
 from mpio.units import NS_PER_S
 
-ROUNDS_MAX = 5_000_000
+ROUNDS_MAX = 2_000_000
 ERRORS_MAX = 100  # of requests; more, and more than there are good rounds, measure nothing
 ERRORS_FIRST_MAX = 2  # before any good round
 FAILOVERS_MAX = 10_000
@@ -48,6 +48,7 @@ class Measured:
         errors: requests that failed. first_error: what the first one said.
         unended_ns: how long the last round had been out when the measurement ended without it; 0 if it has ended.
         elapsed_ns: of all of it.
+        full: whether it ended because there is no room for more rounds.
     """
 
     rounds: "array[int]" = field(default_factory=lambda: array("q"))
@@ -59,6 +60,7 @@ class Measured:
     first_error: str = ""
     unended_ns: int = 0
     elapsed_ns: int = 0
+    full: bool = False
 
     def set_aside(self, windows: list[tuple[int, int]]) -> None:
         """Rounds that were out in one of these windows (from, to) are failovers too."""
@@ -94,6 +96,7 @@ class Measurement:
 
     Attributes:
         measured: so far.
+        is_out: whether a request has not ended yet.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class Measurement:
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.measured = Measured()
+        self.is_out = False
         self._blocks = blocks
         self._pattern = pattern
         self._token = token
@@ -130,13 +134,16 @@ class Measurement:
                 if self._stop.done():
                     break
                 begun_ns = self._clock()
+                self.is_out = True
                 await self._round(begun_ns, begun_ns - due_ns, grace_ns)
+                self.is_out = False
                 due_ns = max(due_ns + interval_ns, self._clock())
         except _Interrupted:
             self.measured.unended_ns = self._clock() - self._round_ns
         finally:
             timer.cancel()
             self.measured.elapsed_ns = self._clock() - started_ns
+            self.measured.full = len(self.measured.rounds) >= ROUNDS_MAX
         return self.measured
 
     async def _sleep_until(self, due_ns: int) -> None:

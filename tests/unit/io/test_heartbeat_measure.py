@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from mpio.errors import InputError
+from mpio.io import heartbeat_measure
 from mpio.io.heartbeat_load import Load, LoadMaker
 from mpio.io.heartbeat_measure import MAGIC, Measured, Measurement, Pattern
 from mpio.io.heartbeat_store import ReadEnd, WriteEnd
@@ -181,6 +182,14 @@ def test_stopping_early_keeps_what_there_is() -> None:
     found = measure(Disk(), 3600, during=interrupt)
     assert len(found.rounds) == 11
     assert found.elapsed_ns < 2 * NS_PER_S
+
+
+def test_there_is_room_for_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeat_measure, "ROUNDS_MAX", 7)
+    found = measure(Disk(), 3600)
+    assert len(found.rounds) == 7
+    assert found.full
+    assert not measure(Disk(), 0.5).full
 
 
 def test_rounds_of_a_drill_are_set_aside() -> None:

@@ -128,8 +128,8 @@ def test_what_a_latency_rests_on() -> None:
     wide = Tail(1000, 40 * MS, 1.58e8, Fit(9 * MS, 0.05, 50, Pareto(0.2, float(MS))), 90 * MS, 900 * MS, 90 * MS, "",
                 short=True)
     assert tail_words(wide, 10) == (
-        "exceeded once in 10 node-years by a fitted tail above 9 ms of 50 peaks, shape 0.20; but so few heartbeats don't "
-        "exclude 900 ms (95 %): measure for longer")
+        "exceeded once in 10 node-years by a fitted tail above 9 ms of 50 peaks, shape 0.20; but so few heartbeats "
+        "don't exclude 900 ms (95 %): measure for longer")
 
 
 def test_a_small_sample_and_a_floor_are_said_once() -> None:
