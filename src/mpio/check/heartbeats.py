@@ -182,10 +182,14 @@ def _must_be_fenced(facts: ClusterFacts) -> list[tuple[int, int, str]]:
             if outage.first_heal_ns > by_ns and not spared and node not in crashed:
                 due.append((node, by_ns, "it had no path"))
     for event in facts.of_kind(Kind.POISON_SENT):
-        victim = event.fields.get("node")
-        if isinstance(victim, int) and victim not in crashed and not (
-                victim in halted and halted[victim].t_ns <= event.t_ns):
-            by_ns = event.t_ns + facts.deadline_ns + facts.fence_ns + LATE_NS
+        victim, sender = event.fields.get("node"), node_of(event.source)
+        if not isinstance(victim, int) or victim in crashed:
+            continue
+        by_ns = event.t_ns + facts.deadline_ns + facts.fence_ns + LATE_NS
+        in_vain = (sender in halted and halted[sender].t_ns <= by_ns) or any(
+            outage.start_ns <= by_ns and event.t_ns <= outage.end_ns for outage in outages_of[sender])
+        too_late = victim in halted and halted[victim].t_ns <= event.t_ns
+        if not in_vain and not too_late:  # else the pill may never have got to the disk
             due.append((victim, by_ns, "it was poisoned"))
     return due
 

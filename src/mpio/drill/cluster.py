@@ -18,6 +18,7 @@ from mpio.drill.personality import SHOT_STAGGER_NS, Personality, personality
 from mpio.drill.scenario import Scenario, Wire
 from mpio.drill.service import Service, ServiceLog, check_counter
 from mpio.drill.switch import Pinger, Switch, echo
+from mpio.drill.workload import WorkDisk
 from mpio.drill.world import World
 from mpio.errors import MpioError
 from mpio.events import Journal, Kind
@@ -168,15 +169,16 @@ class HeartbeatCluster:
                 member.service.stop()
         if serving:
             await asyncio.wait(serving, timeout=_LEAVE_S)
-        reader = next((member.node.disk for member in self._running() if member.node.disk is not None), None)
-        if reader is not None:
-            await check_counter(reader, layout_of(self._scenario).service_offset, self.log)
         for member in self._running():
             member.agent.tell(Leave())
         lives = [member.life for member in self._members.values()]
         ended, _ = await asyncio.wait(lives, timeout=_LEAVE_S)
         for life in ended:
             life.result()  # raises what went wrong with a fence
+
+    async def check_service(self, disk: WorkDisk) -> None:
+        """Whether the service's counter is at the end what was counted. Raises MpioError if it can't be read."""
+        await check_counter(disk, layout_of(self._scenario).service_offset, self.log)
 
     async def close(self) -> None:
         """End it all, wherever it stands."""

@@ -47,6 +47,7 @@ from mpio.units import NS_PER_S
 __all__ = ["DrillRequest", "DrillResult", "run_drill"]
 
 PATIENCE_NS = 30 * NS_PER_S  # past the bounds: for all paths to come back after the last heal, and for I/O to end
+READER = 0  # the number of who reads at the end, if no node is left
 _FINDINGS_SHOWN_MAX = 1_000
 _SECRETS = ("password", "password_in", "discovery_password")
 
@@ -93,6 +94,7 @@ class _Drill:
         self._target: DrillTarget | None = None
         self._steps: Steps | None = None
         self._nodes: list[Node] = []
+        self._first_addresses: list[TargetAddress] = []
         self._cluster: HeartbeatCluster | None = None
         self._watch = Watch(self._journal, self._clock)
         self._incomplete = "it never began"
@@ -168,12 +170,26 @@ class _Drill:
         if self._cluster is not None:
             await self._cluster.leave()
         self._phase("verification")
-        for node in nodes:
-            await node.verify(self._reader_for(node))
+        await self._verify()
 
-    def _reader_for(self, node: Node) -> Node:
-        """By whose paths the node's blocks are read at the end: its own, or those of a node that is still there."""
-        return node if node.is_running else next((other for other in self._nodes if other.is_running), node)
+    async def _verify(self) -> None:
+        """Read every node's blocks: by its own paths, or, if it was halted, by those of one that is still there."""
+        reader = next((node for node in self._nodes if node.is_running), None)
+        if reader is None:  # as somebody would look who comes to the wreck
+            reader = self._new_node(READER)
+            try:
+                await reader.open(self._first_addresses, lambda: None)
+                await self._verify_by(reader)
+            finally:
+                await reader.close()
+        else:
+            await self._verify_by(reader)
+
+    async def _verify_by(self, reader: Node) -> None:
+        for node in self._nodes:
+            await node.verify(node if node.is_running else reader)
+        if self._cluster is not None and reader.disk is not None:
+            await self._cluster.check_service(reader.disk)
 
     # --- building
 
@@ -204,8 +220,10 @@ class _Drill:
             self._nodes.append(node)
             stack.push_async_callback(node.close)
             wires = fabric.portals[(number - 1) * paths:number * paths]
-            await self._open(node, [dataclasses.replace(address, portal=portal)
-                                    for address, portal in zip(addresses, wires, strict=True)])
+            own = [dataclasses.replace(address, portal=portal)
+                   for address, portal in zip(addresses, wires, strict=True)]
+            self._first_addresses = self._first_addresses or own
+            await self._open(node, own)
         if scenario.has_heartbeats:
             self._cluster = HeartbeatCluster(scenario, self._nodes, self._world, self._journal,
                                              lambda node: self._sever(fabric, node), self._rng)

@@ -101,6 +101,9 @@ def test_an_outage_must_fence_in_time() -> None:
     assert "fenced where it had to be" not in failing(facts([], everybody))
     poisoned = facts([event(15, 2, Kind.POISON_SENT, node=1)], {1: (), 2: ()})
     assert "fenced where it had to be" in failing(poisoned)
+    away = (cut(2, 1, 14, 40, 17), cut(2, 2, 14, 40, 17))
+    in_vain = facts([event(15, 2, Kind.POISON_SENT, node=1)], {1: (), 2: away})
+    assert "fenced where it had to be" not in failing(in_vain)  # its sender could not write it
     crashed = [event(9, 1, Kind.NODE_CRASHED, node=1), *STORY[1:]]
     assert "fenced where it had to be" not in failing(facts(crashed))
 

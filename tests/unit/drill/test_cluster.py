@@ -248,6 +248,25 @@ duration = "3s"
     assert run.failing == {}
 
 
+def test_what_dead_nodes_wrote_is_read_by_somebody_else(tmp_path: Path) -> None:
+    run = Run(tmp_path, text("""
+[[step]]
+action = "crash"
+node = 1
+at = "5s"
+[[step]]
+action = "crash"
+node = 2
+delay = "200ms"
+[[step]]
+action = "wait"
+duration = "2s"
+"""))
+    assert run.failing == {}
+    assert len(run.world.disks) == 3
+    assert "read back through each of 2 paths" in run.claim("verified through every path")
+
+
 def test_one_node_s_journal_is_as_ever(tmp_path: Path) -> None:
     run = Run(tmp_path, text(ONE_CUT, nodes=1).replace("node = 1\n", ""))
     assert run.failing == {}
