@@ -89,6 +89,7 @@ class Kind(StrEnum):
     PEER_CONNECTED = "PeerConnected"  # node
     PEER_DISCONNECTED = "PeerDisconnected"  # node
     SLOT_TAKEN = "SlotTaken"  # cause: another node writes this node's slot, or a write was lost
+    TIMING_UNSAFE = "TimingUnsafe"  # cause: times that do not keep two nodes from writing
     JOIN_REFUSED = "JoinRefused"  # cause
     POISON_SENT = "PoisonSent"  # node, generation
     POISON_SEEN = "PoisonSeen"  # sender

@@ -81,6 +81,16 @@ class Settings:
         """From the last liveness to the reset, at most: W + I + l."""
         return (self.timers.watchdog + self.timers.io_timeout + self.timers.loop) * NS_PER_S
 
+    @property
+    def unsafe(self) -> str:
+        """Why a sender could take a node for dead that still writes; empty if it cannot. The daemon does not look."""
+        timers = self.timers
+        least = timers.watchdog + timers.io_timeout + 2 * timers.loop
+        if timers.msgwait >= least:
+            return ""
+        return (f"msgwait: expected at least watchdog {timers.watchdog} + I/O timeout {timers.io_timeout} + 2 x loop "
+                f"{timers.loop} = {least} s, found {timers.msgwait} s")
+
 
 class _Step(Enum):
     """What the servant does."""
@@ -148,6 +158,8 @@ class Sbd:
         assert self.state is NodeState.IDLE, self.state
         self._began_at = now
         self._become(NodeState.JOINING, "started")
+        if cause := self.settings.unsafe:
+            self._tell(Kind.TIMING_UNSAFE, cause=cause)
         self._wake(now)
         return self._taken_actions()
 

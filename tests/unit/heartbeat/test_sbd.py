@@ -193,3 +193,14 @@ def test_leaving_disarms_the_watchdog() -> None:
     world.run(100)
     assert world.state(0) == "left"
     assert not world.fenced
+
+
+@pytest.mark.parametrize(("timers", "words"), [
+    (Timers(5, 10), ""), (Timers(15, 30), ""), (Timers(5, 9), "= 10 s, found 9 s"),
+    (Timers(15, 30, io_timeout=20), "watchdog 15 + I/O timeout 20 + 2 x loop 1 = 37 s, found 30 s")])
+def test_a_msgwait_that_is_too_short_is_told_of(timers: Timers, words: str) -> None:
+    world = cluster(timers)
+    world.run(1)
+    told = [str(item.fields["cause"]) for item in world.kinds(Kind.TIMING_UNSAFE, 0)]
+    assert bool(told) is bool(words)
+    assert all(words in cause for cause in told)

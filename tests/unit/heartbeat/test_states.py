@@ -1,6 +1,6 @@
 """Every machine in every state with every input: nothing raises, and each state does only what it may."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -9,6 +9,7 @@ from tests.unit.heartbeat.world import Stall, World
 
 from mpio.heartbeat.machine import (
     IO_MAX,
+    Action,
     Connected,
     Disconnected,
     Extend,
@@ -141,7 +142,7 @@ def test_every_state_takes_every_input(kind: Kind, state: NodeState, name: str) 
         assert following is None or following > due or actions, "a deadline that nothing is done about"
 
 
-def _check(machine: Heartbeat, before: NodeState, after: NodeState, actions: list[object], name: str) -> None:
+def _check(machine: Heartbeat, before: NodeState, after: NodeState, actions: Sequence[Action], name: str) -> None:
     written = [action for action in actions if isinstance(action, Write)]
     asked = [action for action in actions if isinstance(action, Read | Write)]
     fences = [action for action in actions if isinstance(action, Fence)]

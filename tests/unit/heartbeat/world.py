@@ -210,10 +210,12 @@ class World:
     def _tell(self, node: int, action: Happened) -> None:
         at, generation = self.now / NS_PER_S, self.generation(node)
         self.told.append(Told(at, node, action.kind, dict(action.fields), generation))
-        if action.kind is Kind.HEARTBEAT_STATE_CHANGED and action.fields["old"] == "joining":
-            if action.fields["new"] == "running":
-                self.members[generation] = at
-        if action.kind is Kind.HEARTBEAT_STATE_CHANGED and action.fields["new"] in ("left", "refused"):
+        if action.kind is not Kind.HEARTBEAT_STATE_CHANGED:
+            return
+        old, new = action.fields["old"], action.fields["new"]
+        if (old, new) == ("joining", "running"):
+            self.members[generation] = at
+        elif new in ("left", "refused"):
             self.ended.setdefault(generation, at)
 
     def _later(self, node: int, at: int, item: Input) -> None:
