@@ -191,6 +191,10 @@ def test_o2cb_and_sbd_regions_have_nodes_too(tmp_path: Path) -> None:
             one = nodes.start(1, "--personality", personality, "--name", "beta", *options)
             for node in (zero, one):
                 node.wait_for("HeartbeatStateChanged", new="running")
+            if personality == "o2cb":
+                rows = json.loads(mpio("heartbeat", "status", region, "--json").out)["nodes"]
+                assert [(row["node"], row["state"], row["deadline_ns"]) for row in rows] == [
+                    (0, "beating", 12 * NS_PER_S), (1, "beating", 12 * NS_PER_S)]
             one.process.send_signal(signal.SIGTERM)
             assert one.wait() == 0
             zero.process.send_signal(signal.SIGTERM)

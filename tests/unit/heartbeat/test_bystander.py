@@ -166,3 +166,13 @@ def test_whatever_is_there_is_told_and_no_age_is_made_up(looks: list[tuple[bytes
             assert view.age_ns is None or 0 <= view.age_ns <= seen.now - begin
         for change in changes:
             assert change.gap_ns is None or 0 < change.gap_ns <= seen.now - begin
+
+
+@given(st.sampled_from([Holds.O2CB, Holds.SBD, Holds.OWN]), st.binary(min_size=1024, max_size=1024))
+def test_any_bytes_are_something(holds: Holds, data: bytes) -> None:
+    layout = Layout(holds, 512, 2)
+    bystander = Bystander(layout, INTERVAL)
+    sectors = [data if holds is Holds.SBD else data[:512], data if holds is Holds.SBD else data[512:]]
+    bystander.see(sectors, 1)
+    for view in bystander.views(2):
+        assert (view.look is Look.DAMAGED) == bool(view.trouble)
