@@ -217,8 +217,9 @@ class HeartbeatCluster:
 
     async def poison(self, node: int) -> None:
         """See steps.Cluster."""
-        sender = next((member for member in self._running() if member.node.number != node), None)
-        if sender is not None:
+        others = [member for member in self._running() if member.node.number != node]
+        well = [member for member in others if member.agent.status().state is NodeState.RUNNING]
+        for sender in (well or others)[:1]:  # one whose storage hangs could not write it
             sender.agent.tell(Poison(node))
 
     async def _halt(self, node: Node, how: str) -> None:

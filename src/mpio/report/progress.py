@@ -28,8 +28,9 @@ _STATE_STYLES = {"up": "green", "standby": "cyan", "blocked": "yellow", "failed"
 _TOLD = frozenset((Kind.PHASE_ENTERED, Kind.STEP_STARTED, Kind.FAULT_INJECTED, Kind.FAULT_HEALED,
                    Kind.PATH_STATE_CHANGED, Kind.FENCE_COMPLETED, Kind.FENCE_FAILED, Kind.PATH_REINSTATED,
                    Kind.IO_FAILED, Kind.OUTCOME_UNKNOWN, Kind.QUEUEING_STARTED, Kind.QUEUEING_ENDED,
-                   Kind.QUEUEING_EXPIRED, Kind.HEARTBEAT_STATE_CHANGED, Kind.NODE_FENCED, Kind.NODE_HALTED,
-                   Kind.NODE_CRASHED, Kind.PEER_DEAD, Kind.SERVICE_STARTED, Kind.SERVICE_STOPPED))
+                   Kind.QUEUEING_EXPIRED, Kind.HEARTBEAT_STATE_CHANGED, Kind.HEARTBEAT_LATE, Kind.HEARTBEAT_RESUMED,
+                   Kind.NODE_FENCED, Kind.NODE_HALTED, Kind.NODE_CRASHED, Kind.PEER_DEAD, Kind.SERVICE_STARTED,
+                   Kind.SERVICE_STOPPED))
 _LINES_PER_SECOND_MAX = 50  # a flapping path may not flood a log
 
 

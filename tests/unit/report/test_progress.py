@@ -67,3 +67,17 @@ def test_an_error_inside_ends_the_display() -> None:
     stream = Terminal()
     with pytest.raises(RuntimeError, match="boom"), Progress(stream):
         raise RuntimeError("boom")
+
+
+def test_paths_are_named_by_their_node_where_there_are_several() -> None:
+    stream = io.StringIO()
+    with Progress(stream) as progress:
+        journal = Journal()
+        journal.sinks.append(progress.event)
+        for node in (2, 1):
+            journal.record(node, f"node:{node}/map:m/path:1", Kind.PATH_STATE_CHANGED, old="down", new="up", cause="x")
+        journal.record(3, "node:1/heartbeat", Kind.NODE_FENCED, node=1, cause="storage", reason="storage hangs")
+        progress.sample(10 * S, 1, MS)
+    text = stream.getvalue()
+    assert "node 1 path 1 up  node 2 path 1 up" in text
+    assert "NodeFenced node:1/heartbeat" in text
