@@ -117,7 +117,18 @@ def test_more_paths_and_another_workload() -> None:
     assert "--set fence=none" in shape["replay"]
 
 
+def test_nodes_with_heartbeats() -> None:
+    shape = as_json("--nodes", 2, "--heartbeat", "sbd", "--runs", 1)
+    assert (shape["scenario"], shape["verdict"]) == ("heartbeat", "pass")
+    assert "--nodes 2 --heartbeat sbd" in shape["replay"]
+    again = as_json(*shlex.split(shape["replay"])[2:-2])
+    assert again["settings"][0]["worst"] == shape["settings"][0]["worst"]
+
+
 @pytest.mark.parametrize(("arguments", "expected"), [
+    (["heartbeat", "--nodes", "1", "--heartbeat", "o2cb"], r"--heartbeat: a single node has none"),
+    (["heartbeat", "--nodes", "9"], r"--nodes.*9 is not in the range"),
+    (["heartbeat-split", "--nodes", "1"], r"--nodes: step \d+ of the scenario"),
     (["nonsense"], r"scenario: expected a file or one of .*; found 'nonsense'"),
     (["--fault", "blackhoel"], r"--fault: expected one of .*did you mean 'blackhole'"),
     (["--fault", "delay:ms"], r"--fault: expected KIND:NAME=VALUE"),

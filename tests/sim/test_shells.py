@@ -28,6 +28,7 @@ from mpio.sim.world import SimWorld, Surroundings
 from mpio.units import NS_PER_S
 
 LONG = frozenset({"quiet"})  # ten minutes at full load
+TOO_LOW = frozenset({"heartbeat-low", "heartbeat-o2cb-low"})  # thresholds that fence for nothing, to be found out
 
 
 def claims_not_passed(result: SimResult) -> list[str]:
@@ -37,8 +38,12 @@ def claims_not_passed(result: SimResult) -> list[str]:
 @pytest.mark.parametrize("name", sorted(set(builtin_names()) - LONG))
 def test_every_scenario_of_the_drill_passes_in_simulation(name: str) -> None:
     result = simulate(builtin(name), 5)
+    if name in TOO_LOW:
+        assert {claim.partition(":")[0] for claim in claims_not_passed(result)} == {
+            "no needless fence", "heartbeat margin"}
+        return
     assert (result.verdict, result.error) == (Result.PASS, ""), claims_not_passed(result)
-    assert len(result.stalls) >= len(builtin(name).steps) // 3
+    assert len(result.stalls) >= sum(step.network == "storage" for step in builtin(name).steps) // 3
 
 
 def test_the_timers_of_sles_10_stall_for_their_145_seconds() -> None:
@@ -335,3 +340,29 @@ def test_a_map_that_is_closed_takes_none_of_its_paths_for_lost(delay_ms: int) ->
     kinds = [event.kind for event in journal]
     after = kinds[kinds.index(Kind.PHASE_ENTERED) + 1:]
     assert after == [Kind.LOGGED_OUT, Kind.LOGGED_OUT]
+
+
+@pytest.mark.parametrize(("fault", "heals"), [("blackhole", True), ("reset", False), ("hang", True), ("hold", True)])
+def test_each_node_has_wires_of_its_own(fault: str, heals: bool) -> None:
+    """What is on a path of the second node is nothing to the first; the claims would call that a false failover."""
+    heal = '[[step]]\naction = "heal"\nnode = 2\npath = 1\ndelay = "8s"' if heals else ""
+    scenario = parse_scenario(f"""
+[cluster]
+nodes = 2
+heartbeat = "none"
+[[step]]
+action = "inject"
+fault = "{fault}"
+node = 2
+path = 1
+at = "1s"
+{heal}
+[[step]]
+action = "wait"
+after = "reinstated"
+duration = "1s"
+""")
+    result = simulate(scenario, 1)
+    assert result.verdict is Result.PASS, claims_not_passed(result)
+    assert len(result.stalls) == 1
+    assert result.stalls[0].trace.at("detected") is not None

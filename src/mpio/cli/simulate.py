@@ -45,6 +45,9 @@ JOBS_MAX = 1024
 @click.option("--max-stall", type=DURATION, default="20s", show_default=True, help="The goal of the plan.")
 @click.option("--ride-out", type=DURATION, help="And its other one: to outlast all paths gone for so long.")
 @click.option("--paths", type=click.IntRange(1, 16), help="Paths, instead of the scenario's.")
+@click.option("--nodes", type=click.IntRange(1, 8), help="Nodes with a map and heartbeats each, on one LUN.")
+@click.option("--heartbeat", type=click.Choice(["own", "o2cb", "sbd", "none"]),
+              help="Format and timing of the nodes' heartbeats, instead of the scenario's.")
 @click.option("--portal-groups", type=click.Choice(["shared", "separate"]), help="Of the target's portals.")
 @click.option("--workload", multiple=True, metavar="KEY=VALUE",
               help="A key of the scenario's [workload], such as rate=200. May be repeated.")
@@ -87,7 +90,7 @@ def _campaign(options: Mapping[str, Any]) -> "Campaign":
         if options[name] is not None and not options["places"]:
             raise InputError(f"--{name.partition('_')[0]}", "is about a host's files: give them with --from")
     scenario = scenario_from(options["scenario"], options["fault"], options["on"], options["lasts"], options["paths"],
-                             options["portal_groups"], options["workload"])
+                             options["portal_groups"], options["workload"], options["nodes"], options["heartbeat"])
     chosen = subjects(scenario, options["profiles"], options["places"], options["overrides"], options,
                       compare=options["compare"])
     return Campaign(scenario, chosen, options["runs"], options["seed"], options["shake"])

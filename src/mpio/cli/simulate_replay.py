@@ -52,7 +52,7 @@ def replay_command(campaign: Campaign, found: Account, options: Mapping[str, Any
     words = ["mpio", "simulate"]
     if options["scenario"] is not None:
         words.append(options["scenario"])
-    for name in ("fault", "on", "paths", "portal_groups"):
+    for name in ("fault", "on", "paths", "nodes", "heartbeat", "portal_groups"):
         if options[name] is not None:
             words += [f"--{name.replace('_', '-')}", str(options[name])]
     if options["lasts"] is not None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mpio.drill.fabric import FAULTS
-from mpio.drill.parse import load_scenario, parse_scenario
+from mpio.drill.parse import load_scenario, parse_scenario, with_nodes
 from mpio.drill.render import render
 from mpio.drill.scenario import EVENT_FAULTS, Scenario, WorkloadSpec
 from mpio.drill.values import nearest
@@ -23,29 +23,37 @@ _WORKLOAD = {item.name: item for item in dataclasses.fields(WorkloadSpec)}
 
 def scenario_from(
     name: str | None, fault: str | None, on: str | None, lasts_ns: int | None, paths: int | None,
-    portal_groups: str | None, workload: Sequence[str],
+    portal_groups: str | None, workload: Sequence[str], nodes: int | None = None, heartbeat: str | None = None,
 ) -> Scenario:
-    """The scenario of the command line. Raises InputError."""
+    """The scenario of the command line; for several nodes it is `heartbeat` by default. Raises InputError."""
     if fault is None:
         if on is not None or lasts_ns is not None:
             raise InputError("--on" if on is not None else "--lasts", "is about --fault, and none is given")
-        scenario = load_scenario(name or "default")
+        scenario = load_scenario(name or ("default" if (nodes or 1) == 1 else "heartbeat"))
     elif name is not None:
         raise InputError("--fault", f"is a scenario of its own, and so is {name!r}: give one of them")
     else:
         scenario = parse_scenario(_with_fault(fault, on or "1", lasts_ns, paths or 2), "--fault")
-    return _changed(scenario, paths, portal_groups, workload)
+    scenario = _changed(scenario, paths, portal_groups, workload, heartbeat)
+    if nodes is not None:
+        scenario = with_nodes(scenario, nodes)
+    if heartbeat is not None and scenario.cluster.nodes == 1:
+        raise InputError("--heartbeat", "a single node has none: expected --nodes 2 or more, or a scenario with them")
+    return scenario
 
 
-def _changed(scenario: Scenario, paths: int | None, portal_groups: str | None, workload: Sequence[str]) -> Scenario:
+def _changed(scenario: Scenario, paths: int | None, portal_groups: str | None, workload: Sequence[str],
+             heartbeat: str | None) -> Scenario:
     """The scenario with what the options say, checked again as a whole."""
-    if paths is None and portal_groups is None and not workload:
+    if paths is None and portal_groups is None and heartbeat is None and not workload:
         return scenario
+    cluster = dataclasses.replace(
+        scenario.cluster, heartbeat=heartbeat or scenario.cluster.heartbeat)  # type: ignore[arg-type]
     target = dataclasses.replace(
         scenario.target, portals=paths or scenario.path_count,
         portal_groups=portal_groups or scenario.target.portal_groups)  # type: ignore[arg-type]
     changed = dataclasses.replace(
-        scenario, target=target, paths=dataclasses.replace(scenario.paths, urls=()),
+        scenario, target=target, cluster=cluster, paths=dataclasses.replace(scenario.paths, urls=()),
         workload=dataclasses.replace(scenario.workload, **_workload(workload)))
     try:
         parse_scenario(render(changed), "")

@@ -22,6 +22,11 @@ from mpio.model.address import TargetAddress
 _IN_SERVICE = ("up", "ghost", "delayed")  # a `PathState`; in standby, and held back on purpose, is as it should be
 
 
+def node_suffix(number: int) -> str:
+    """What the initiator's name of a node ends with where there are several."""
+    return f".node{number}"
+
+
 class Node:
     """A node from 1.
 
@@ -53,7 +58,7 @@ class Node:
         """Open the map, over these paths, and make the workload. Raises MpioError."""
         settings = self._scenario.settings
         if self._scenario.cluster.nodes > 1:
-            settings = settings.replace(initiator_name=f"{settings.initiator_name}.node{self.number}")
+            settings = settings.replace(initiator_name=settings.initiator_name + node_suffix(self.number))
         disk = self._world.disk(addresses, settings, self.journal, self.rng("disk"))
         self.disk = await self._stack.enter_async_context(disk)
         self.workload = self._make_workload(self.disk)

@@ -138,13 +138,14 @@ class Link:
     """The wire of one path.
 
     Attributes:
-        name: for messages. lanes: by direction.
+        name: for messages. conditions: without any fault. lanes: by direction.
         fault: the kind that is in force, if any.
         refuses: new connections get a reset. unreachable: the initiator has no interface to send by.
     """
 
     def __init__(self, loop: VirtualLoop, name: str, conditions: Conditions, seed: str) -> None:
         self.name = name
+        self.conditions = conditions
         self.lanes = {
             direction: Lane(loop, conditions, random.Random(f"{seed}:{name}:{direction}")) for direction in DIRECTIONS}
         self.fault: str | None = None

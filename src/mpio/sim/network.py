@@ -34,6 +34,7 @@ class SimNetwork:
         self._loop = loop
         self._seed = seed
         self._conditions = conditions or Conditions()
+        self._routes: dict[str, str] = {}  # where another name of a host leads
         self._listeners: dict[Address, Listener] = {}
         self._ports = itertools.count(_FIRST_PORT)
         self._numbers = itertools.count()
@@ -43,6 +44,11 @@ class SimNetwork:
         link = Link(self._loop, host, conditions or self._conditions, self._seed)
         self.links[host] = link
         return link
+
+    def add_route(self, name: str, host: str) -> Link:
+        """One more wire to a host that has one, as another machine has it: under a name of its own."""
+        self._routes[name] = host
+        return self.add_link(name, self.links[host].conditions)
 
     def listen(self, portal: Portal) -> Listener:
         """See `io.net.Network`."""
@@ -69,7 +75,8 @@ class SimNetwork:
         link = self.links.get(portal.host)
         if link is None:
             raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
-        local, peer = (source or "initiator", next(self._ports)), (portal.host, portal.port)
+        local, peer = (source or "initiator", next(self._ports)), (
+            self._routes.get(portal.host, portal.host), portal.port)
         for pause_s in SYN_PAUSES_S:
             if link.unreachable:
                 raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))

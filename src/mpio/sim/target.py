@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mpio.drill.node import node_suffix
 from mpio.drill.scenario import TargetSpec
 from mpio.drill.target_process import LUN, TARGET_NAME
 from mpio.errors import InputError
@@ -31,6 +32,10 @@ from mpio.target.store import BlockStore, RamStore
 
 _CHECK_CONDITION = int(Status.CHECK_CONDITION)
 _CACHED = 0.5  # of all writes, on a disk that takes time
+
+
+Place = tuple[str, str]
+"""Where commands come from: the host of the portal, and what the initiator's name ends with if it is one of several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,32 +65,32 @@ class SimNode(TargetNode):
         self._loop = loop
         self._disk = disk
         self._rng = rng
-        self._hung: dict[str, bool] = {}  # by the portal's host: whether task management hangs too
-        self._stuck: dict[str, list[Callable[[], None]]] = {}
+        self._hung: dict[Place, bool] = {}  # whether task management hangs too
+        self._stuck: dict[Place, list[Callable[[], None]]] = {}
 
-    def hang(self, host: str, *, management: bool) -> None:
-        """Carry out no commands that come in by this portal; pings and logins are answered.
+    def hang(self, place: Place, *, management: bool) -> None:
+        """Carry out no commands that come from there; pings and logins are answered.
 
         With `management`, the functions that would end commands wait too.
         """
-        self._hung[host] = management
+        self._hung[place] = management
 
-    def heal(self, host: str) -> None:
+    def heal(self, place: Place) -> None:
         """What hung goes on."""
-        self._hung.pop(host, None)
-        for go_on in self._stuck.pop(host, []):
+        self._hung.pop(place, None)
+        for go_on in self._stuck.pop(place, []):
             go_on()
 
     def open_session(self, connection: TargetConnection, params: SessionParams) -> int:
         """See TargetNode."""
         tsih = super().open_session(connection, params)
-        manage, host = connection.on_task_management, connection.params.portal.host
+        manage, place = connection.on_task_management, _place(connection, params)
 
         def on_management(function: int, lun: bytes, task: TargetTask | None, respond: Callable[[int], None]) -> None:
             if connection.state is not State.FULL_FEATURE:
                 return  # it hung, and its session has ended meanwhile
-            if self._hung.get(host) and function in _ENDS_TASKS:
-                self._stuck.setdefault(host, []).append(lambda: on_management(function, lun, task, respond))
+            if self._hung.get(place) and function in _ENDS_TASKS:
+                self._stuck.setdefault(place, []).append(lambda: on_management(function, lun, task, respond))
             else:
                 manage(function, lun, task, respond)
 
@@ -94,12 +99,13 @@ class SimNode(TargetNode):
 
     def _runner(self, session: Session, complete: Complete) -> Callable[[TargetTask], None]:
         run, connection = super()._runner(session, complete), session.connection
-        host = connection.params.portal.host
+        assert connection.negotiated is not None
+        place = _place(connection, connection.negotiated)
 
         def answer(task: TargetTask, status: int, data: Buffer | Sequence[Buffer], sense: bytes,
                    length: int | None) -> None:
-            if host in self._hung:
-                self._stuck.setdefault(host, []).append(lambda: answer(task, status, data, sense, length))
+            if place in self._hung:
+                self._stuck.setdefault(place, []).append(lambda: answer(task, status, data, sense, length))
             else:
                 complete(task, status, data, sense, length)
 
@@ -110,8 +116,8 @@ class SimNode(TargetNode):
         cache = super()._runner(session, answer_later)
 
         def on_command(task: TargetTask) -> None:
-            if host in self._hung:
-                self._stuck.setdefault(host, []).append(lambda: on_command(task))
+            if place in self._hung:
+                self._stuck.setdefault(place, []).append(lambda: on_command(task))
             elif not self._is_slow:
                 run(task)
             elif connection.holds(task) and task.is_write and self._rng.random() < _CACHED:
@@ -122,7 +128,7 @@ class SimNode(TargetNode):
         def finish(task: TargetTask) -> None:
             if not connection.holds(task):
                 return
-            if host in self._hung:
+            if place in self._hung:
                 on_command(task)
             elif self._disk.errors and self._rng.random() < self._disk.errors:
                 complete(task, _CHECK_CONDITION, b"", READ_ERROR.build(), None)
@@ -138,6 +144,11 @@ class SimNode(TargetNode):
 
     def _duration_s(self) -> float:
         return (self._disk.latency_ns + self._rng.expovariate(1) * self._disk.jitter_ns) / 1e9
+
+
+def _place(connection: TargetConnection, params: SessionParams) -> Place:
+    name, dot, number = params.initiator_name.rpartition(node_suffix(0)[:-1])
+    return connection.params.portal.host, dot + number if name else ""
 
 
 _ENDS_TASKS = frozenset((
