@@ -140,8 +140,12 @@ def test_messages_that_can_not_be(tmp_path: Path, region: Path) -> None:
     assert "node 1 is not there: its slot is empty, or says that it has left" in nobody.err
     sbd = tmp_path / "sbd"
     assert mpio("heartbeat", "create", sbd, "--personality", "sbd").code == 0
+    unsafe = mpio("heartbeat", "create", tmp_path / "unsafe", "--personality", "sbd", "--watchdog", 15, "--msgwait", 15)
+    assert (unsafe.code, "msgwait: expected at least watchdog 15" in unsafe.err) == (0, True)
     unknown = mpio("heartbeat", "message", sbd, "alpha", "test")
     assert "expected a node that has a slot (none), found 'alpha'" in unknown.err
+    waiting = mpio("heartbeat", "message", sbd, "alpha", "reset", "--yes", "--wait", "1s")
+    assert "a node of SBD answers a test only; after another word, take it for dead once msgwait, 10 s" in waiting.err
 
 
 def test_nodes_of_o2cb_with_different_thresholds_say_so(tmp_path: Path) -> None:

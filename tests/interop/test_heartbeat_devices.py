@@ -70,6 +70,9 @@ def test_sbd_and_our_nodes_send_each_other_words(tmp_path: Path, device: Path) -
         alpha.wait_for("HeartbeatStateChanged", new="running")
         listed = [line.split("\t")[:3] for line in tool("sbd", "-d", device, "list").out.splitlines()]
         assert listed == [["0", "alpha", "clear"]]
+        heard = mpio("heartbeat", "message", device, "ALPHA", "test", "--wait", "60s")
+        assert (heard.code, heard.out) == (0, f"{device}: test for node 0, and it has answered\n")
+        assert alpha.wait_for("MessageSeen")["command"] == "test"
         # a word of ours, where sbd looks for it; there it stays, for the node that it is for does not run
         assert tool("sbd", "-d", device, "allocate", "beta").code == 0
         assert mpio("heartbeat", "message", device, "beta", "off", "--yes", "--from", "alpha").code == 0

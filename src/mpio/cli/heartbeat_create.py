@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import secrets
+import sys
 
 import click
 
@@ -110,6 +111,7 @@ async def _create(
                 header = own.Header(secrets.token_bytes(16), timing, sector, slots)
             elif kind is Holds.SBD:
                 watchdog, msgwait = sbd_times
+                _warn_if_unsafe(watchdog, msgwait)
                 header = sbd.Header(watchdog=watchdog, msgwait=msgwait, sector=sector, uuid=_uuid4(), slots=slots)
             await make(blocks, layout, header)
     except BaseException:
@@ -122,6 +124,15 @@ async def _create(
         print(json.dumps({"version": 1, "device": place.name, "offset_bytes": place.offset, **record}))
     else:
         print(f"{place.name}: {format_size(layout.length)} of {kind.value} for {slots} nodes, {words(header)}")
+
+
+def _warn_if_unsafe(watchdog: int, msgwait: int) -> None:
+    """SBD itself takes any times, so this is no error."""
+    from mpio.heartbeat.sbd import Settings
+    from mpio.model.cluster import Sbd
+
+    if cause := Settings(0, {0: "node"}, Sbd(watchdog=watchdog, msgwait=msgwait)).unsafe:
+        print(f"mpio: these times are not safe: {cause}", file=sys.stderr)
 
 
 def _make_file(place: Place, kind: Holds, slots: int) -> bool:

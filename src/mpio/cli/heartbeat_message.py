@@ -27,7 +27,7 @@ _POLL_S = 0.2
 @click.argument("word")
 @click.option("--from", "sender", default="mpio", show_default=True, metavar="NAME", help="Who sends it, for SBD.")
 @click.option("--wait", "wait_ns", type=DURATION, metavar="TIME",
-              help="Wait so long for the node to say that it is fenced (own), or to take the message (sbd).")
+              help="Wait so long for the node to say that it is fenced (own), or that it has read a test (sbd).")
 @click.option("--yes", is_flag=True, help="Needed for words that end a node: poison, reset, off, crashdump.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
@@ -62,7 +62,7 @@ async def _send(
             raise InputError(place.name, "a region of o2cb has no messages: its nodes only look at each other's blocks")
         layout = layout_of(found.header)
         if isinstance(found.header, sbd.Header):
-            return await _send_sbd(blocks, layout, place.name, node, word, sender, wait_ns, yes=yes)
+            return await _send_sbd(blocks, layout, found.header, place.name, node, word, sender, wait_ns, yes=yes)
         return await _send_own(blocks, layout, found.header, place.name, node, word, wait_ns, yes=yes)
 
 
@@ -85,7 +85,8 @@ async def _sector(blocks: Blocks, layout: Layout, offset: int) -> bytes:
 
 
 async def _send_sbd(
-    blocks: Blocks, layout: Layout, where: str, node: str, word: str, sender: str, wait_ns: int | None, *, yes: bool
+    blocks: Blocks, layout: Layout, header: sbd.Header, where: str, node: str, word: str, sender: str,
+    wait_ns: int | None, *, yes: bool,
 ) -> dict[str, object]:
     from mpio.io.heartbeat_region import write
 
@@ -93,6 +94,11 @@ async def _send_sbd(
         raise InputError("WORD", f"expected {', '.join(sorted(_SBD_WORDS))} in a region of SBD, found {word!r}")
     message = _SBD_WORDS[word]
     _must_mean_it(word, message in sbd.FATAL, yes)
+    if wait_ns is not None and message is not sbd.Command.TEST:
+        raise InputError("--wait", (
+            "a node of SBD answers a test only; after another word, take it for dead once msgwait, "
+            f"{header.msgwait} s, is over"
+        ))
     number = await _sbd_number(blocks, layout, where, node)
     offset = layout.mailbox(number)
     try:

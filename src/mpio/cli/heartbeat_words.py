@@ -20,6 +20,7 @@ SENTENCES = {
     Kind.PEER_CONNECTED: "node {node} is connected",
     Kind.PEER_DISCONNECTED: "node {node} is not connected any more",
     Kind.SLOT_TAKEN: "{cause}",
+    Kind.TIMING_UNSAFE: "these times are not safe: {cause}",
     Kind.JOIN_REFUSED: "not let in: {cause}",
     Kind.POISON_SENT: "poison for node {node}, generation {generation}",
     Kind.POISON_SEEN: "poisoned by {sender}",
