@@ -1,5 +1,6 @@
 """Drills with several nodes, in a world of fakes and virtual time: who is fenced, who goes on, and what is claimed."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,11 @@ from tests.unit.drill.cluster_fakes import ClusterDisk, ClusterWorld
 from tests.unit.drill.fakes import run_virtual, s
 
 from mpio.check.verdict import Result
+from mpio.drill.cluster import HeartbeatCluster
+from mpio.drill.node import Node
 from mpio.drill.parse import builtin, builtin_names, parse_scenario, with_nodes
 from mpio.drill.runner import DrillRequest, DrillResult, run_drill
+from mpio.drill.service import Service
 from mpio.errors import InputError, MpioError
 from mpio.events import Event, Kind
 
@@ -352,3 +356,32 @@ duration = "80s"
     assert [event.source for event in run.of(Kind.NODE_FENCED)] == [f"node:{loser}/heartbeat"]
     assert run.of(Kind.NODE_FENCED)[0].fields["cause"] in ("quorum", "poison")
     assert run.failing == {}
+
+
+def test_a_fence_that_is_acknowledged_before_it_holds_is_found(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def lie(*_: object) -> None:
+        return
+
+    monkeypatch.setattr(HeartbeatCluster, "_halt", lie)
+    run = Run(tmp_path, text(OUTAGE))
+    assert "called node 2 dead while that one could still write" in run.failing["no split brain"]
+    assert "node 2 was not fenced" in run.failing["fenced where it had to be"]
+
+
+def test_a_service_that_is_taken_from_the_living_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Service, "_is_gone", lambda *_: True)
+    run = Run(tmp_path, text(OUTAGE.replace("node = 2", "node = 1")))
+    assert "began term 2 of the service while a write of node 1 could still land" in run.failing["no split brain"]
+
+
+def test_a_fence_that_comes_late_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    halt = HeartbeatCluster._halt
+
+    async def slow(cluster: HeartbeatCluster, node: Node, how: str) -> None:
+        await asyncio.sleep(4)
+        await halt(cluster, node, how)
+
+    monkeypatch.setattr(HeartbeatCluster, "_halt", slow)
+    run = Run(tmp_path, text(OUTAGE))
+    assert "node 2 was fenced 1.9" in run.failing["fenced where it had to be"]
