@@ -10,6 +10,7 @@ from mpio.heartbeat.formats import own as own_format
 from mpio.heartbeat.formats import sbd as sbd_format
 from mpio.heartbeat.machine import Heartbeat
 from mpio.heartbeat.region import Found, Holds, Layout, layout_of
+from mpio.io.heartbeat_clock import boottime_ns
 from mpio.io.heartbeat_store import Blocks
 from mpio.units import NS_PER_S
 
@@ -89,7 +90,7 @@ def _o2cb(wishes: Wishes, layout: Layout) -> Made:
     from mpio.model.cluster import O2cb as Timers
 
     timers = Timers() if wishes.threshold is None else Timers(heartbeat_threshold=wishes.threshold)
-    epoch_s = int(time.time() - time.monotonic())
+    epoch_s = int(time.time()) - boottime_ns() // NS_PER_S
     settings = Settings(
         wishes.node, wishes.nodes, secrets.randbits(63) + 1, timers, layout, epoch_s, network=wishes.network)
     return Made(O2cb(settings), PERIOD_NS, settings.budget_ns, timers.idle_timeout_ms * 1_000_000)

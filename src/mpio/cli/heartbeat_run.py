@@ -24,6 +24,7 @@ from mpio.events import Event, Journal
 from mpio.heartbeat.machine import Leave, NodeState, Status
 from mpio.heartbeat.reachability import Reachability
 from mpio.io.heartbeat_agent import Agent, Guard
+from mpio.io.heartbeat_clock import boottime_ns
 from mpio.io.heartbeat_guard import Say
 from mpio.io.line_writer import LineWriter
 from mpio.model.address import Portal
@@ -169,7 +170,7 @@ async def _run(order: Order, wishes: Wishes, journal: Journal, say: Say) -> Stat
                 order.numbers.node, list(order.numbers.peers), order.wire.key, secrets.randbits(63) + 1, idle_ns)
             datagrams = UdpDatagrams(order.wire.listen, order.numbers.peers)
             keepalive_ns = min(idle_ns // 4, KEEPALIVE_MAX_NS)
-            network = ClusterNetwork(links, datagrams, keepalive_ns, time.monotonic_ns)
+            network = ClusterNetwork(links, datagrams, keepalive_ns, boottime_ns)
         guard = _guard(order, made.budget_ns, say)
         if order.realtime:
             from mpio.io.heartbeat_priority import raise_priority
@@ -178,7 +179,7 @@ async def _run(order: Order, wishes: Wishes, journal: Journal, say: Say) -> Stat
                 say(missing)
         agent = Agent(
             made.machine, blocks=blocks, guard=guard, journal=journal, source=f"node:{order.numbers.node}/heartbeat",
-            network=network,
+            network=network, clock=boottime_ns, wake_ns=NS_PER_S,
         )
         agent.start()
         _leave_on_signals(agent, say)
@@ -218,7 +219,7 @@ async def _pinging(order: Order, score: Reachability | None, agent: Agent, perio
     from mpio.io.heartbeat_ping import Pinger
 
     def tell(host: Portal, answered: bool) -> None:
-        for news in score.heard(str(host), answered, time.monotonic_ns()):
+        for news in score.heard(str(host), answered, boottime_ns()):
             agent.tell(news)
 
     pinger = asyncio.create_task(Pinger(order.ping, period_ns, period_ns, tell).run())
@@ -254,7 +255,7 @@ def _guard(order: Order, budget_ns: int, say: Say) -> Guard:
                 "needs one of at most its half; raise the deadline or take another watchdog"
             ))
         say(f"{path} is armed with {watchdog.timeout_s} s: without heartbeats it resets this machine")
-        return WatchdogGuard(watchdog, say, time.monotonic_ns)
+        return WatchdogGuard(watchdog, say, boottime_ns)
     raise InputError("--fence", f"expected report, exec:CMD or watchdog[:DEVICE], found {order.fence!r}")
 
 

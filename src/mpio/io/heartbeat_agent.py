@@ -76,7 +76,9 @@ class Agent:
     Args:
         machine: made, not started. blocks: its region, counted from the region's start.
         guard: what stops the node. network: None for a heartbeat on disk only.
-        journal: where its events go, as `source`. clock: the node's monotonic time in ns.
+        journal: where its events go, as `source`. clock: the node's time in ns, which never goes back.
+        wake_ns: look at the clock at least so often. For a clock that goes on while the event loop's stands still, as
+            when the machine sleeps: else a deadline that has passed meanwhile is seen as late as the loop sees it.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class Agent:
         source: str,
         network: Messages | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
+        wake_ns: int | None = None,
     ) -> None:
         self.machine = machine
         self.journal = journal
@@ -97,6 +100,7 @@ class Agent:
         self._guard = guard
         self._network = network
         self._clock = clock
+        self._wake_ns = wake_ns
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
@@ -219,15 +223,17 @@ class Agent:
         if deadline is not None:
             assert self._loop is not None
             self._timer_ns = deadline
-            delay_s = max(deadline - self._clock(), 0) / NS_PER_S
-            self._timer = self._loop.call_later(delay_s, self._on_timer)
+            delay_ns = max(deadline - self._clock(), 0)
+            if self._wake_ns is not None:
+                delay_ns = min(delay_ns, self._wake_ns)
+            self._timer = self._loop.call_later(delay_ns / NS_PER_S, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
         try:
             now = self._clock()
             deadline = self.machine.next_deadline()
-            if deadline is not None and deadline <= now:  # else the loop's clock was a little ahead of ours
+            if deadline is not None and deadline <= now:  # else the loop's clock was ahead of ours, or it was `wake_ns`
                 self._carry_out(self.machine.handle_timer(now), now)
             else:
                 self._arm()

@@ -209,6 +209,34 @@ def test_the_timer_runs_once_the_deadline_has_passed(region: Path) -> None:
     assert machine.told == ["start", "timer"]
 
 
+def test_a_deadline_that_passed_while_the_loop_stood_still_is_seen_at_the_next_wake(region: Path) -> None:
+    jumped = 0
+
+    def answer(machine: Script, item: Input | str) -> list[Action]:
+        if item == "start":
+            machine.deadline = 10**15  # the loop alone would sleep for eleven days
+        else:
+            machine.state = NodeState.LEFT
+        return []
+
+    machine = Script(answer)
+
+    async def run() -> None:
+        nonlocal jumped
+        agent = Agent(
+            machine, blocks=FileBlocks(region), guard=Guarded(), journal=Journal(), source="node:1/heartbeat",
+            clock=lambda: jumped, wake_ns=10**6,
+        )  # fmt: skip
+        agent.start()
+        await asyncio.sleep(0.01)
+        assert machine.told == ["start"]
+        jumped = 10**15  # the machine has slept
+        await agent.ended()
+
+    asyncio.run(run())
+    assert machine.told == ["start", "timer"]
+
+
 @pytest.mark.parametrize("holds", [True, False])
 def test_the_fence_is_acknowledged_only_if_it_holds(region: Path, holds: bool) -> None:
     def answer(machine: Script, item: Input | str) -> list[Action]:
