@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from tests.command import mpio
-from tests.peers import MpioTarget
+from tests.peers import MpioTarget, stopped
 from tests.unit.report.synthetic import Fault, Plan, write_run
 
 from mpio.cli.main import main
@@ -292,6 +292,30 @@ def test_a_failover_while_measuring_is_no_latency(target: MpioTarget) -> None:
     assert any("seen here" in source["words"] and source["stall_ns"] == longest_ns * 5 // 4
                for source in record["stall"]["sources"])
     assert any("met a failover" in note for note in record["notes"])
+
+
+def test_storage_that_hangs_at_the_end_costs_neither_the_figures_nor_the_sector(tmp_path: Path) -> None:
+    with MpioTarget(tmp_path, "1=ram:16MiB") as target:
+        command = [sys.executable, "-m", "mpio.cli.main", "heartbeat", "measure", target.urls[0], "--yes", "--duration",
+                   "1h", "--interval", "20ms", "--runs", "10", "--json", "--set", "no_path_retry=queue"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              cwd=tmp_path) as process:
+            assert process.stderr is not None
+            assert "heartbeats" in process.stderr.readline()
+            with stopped(target):
+                time.sleep(1.0)  # so that a heartbeat is out
+                process.send_signal(signal.SIGINT)
+                while "is out yet" not in (line := process.stderr.readline()):
+                    assert line
+                process.send_signal(signal.SIGINT)
+                out, err = process.communicate(timeout=60)
+    assert process.returncode == 1, err
+    assert "Traceback" not in err
+    record = json.loads(out)
+    assert record["measured"]["unended_ns"] > 10**9
+    (undo,) = tmp_path.glob("mpio-heartbeat-sector-*.bin")
+    assert record["trouble"].endswith(f"what it held is in {undo.name}")
+    assert undo.read_bytes() == bytes(512)
 
 
 def test_a_lun_is_not_written_without_leave(target: MpioTarget, refused: Refused) -> None:

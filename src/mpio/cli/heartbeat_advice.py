@@ -131,6 +131,7 @@ class Question:
 
 def advise_all(
     question: Question, measured: Measured, stall: FailoverStall, about: dict[str, object], notes: Sequence[str],
+    trouble: str = "",
 ) -> Findings:
     """Thresholds for all kinds that were asked for, each tried. There is at least one round."""
     jitter_ns = max(measured.lateness, default=0)
@@ -151,7 +152,7 @@ def advise_all(
             present.append(setting((subject, None), storage))
     return Findings(
         about, _counts(measured), stall, question.node_years, tuple(advice), tuple(present),
-        (*notes, *_notes(measured, stall), *tail_notes(tails)))
+        (*notes, *_notes(measured, stall), *tail_notes(tails)), trouble)
 
 
 def latencies_for(kind: Kind, measured: Measured) -> Sequence[int]:

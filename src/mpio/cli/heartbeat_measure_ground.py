@@ -107,7 +107,7 @@ async def open_ground(stack: contextlib.AsyncExitStack, place: Place, wish: Wish
     if wish.load is not None:
         loaded = whole if place.path is None else await stack.enter_async_context(
             replace(place, offset=0).open(read_only=not loads))
-    how = "read only" if not writes else f"one sector at {place.offset}"
+    how = "read only" if not writes else f"one sector of the region at {place.offset}"
     notes = ["only reads were timed: a heartbeat that writes takes longer"] if wish.read_only else []
     return Ground(region, loaded, _load_area(place, wish, whole, need), f"{how}{_directness(whole)}", notes,
                   lambda: failures[0])

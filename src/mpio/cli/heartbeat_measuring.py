@@ -7,6 +7,7 @@ import secrets
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from mpio.check.failover_stall import Source
@@ -25,7 +26,7 @@ from mpio.cli.heartbeat_measure_ground import Ground, Wish, open_ground, pattern
 from mpio.cli.heartbeat_place import Place
 from mpio.errors import InputError
 from mpio.heartbeat.tail import percentiles
-from mpio.io.heartbeat_ground import borrowed, must_be_free
+from mpio.io.heartbeat_ground import Loan, borrowed, must_be_free
 from mpio.io.heartbeat_load import Load, LoadMaker
 from mpio.io.heartbeat_measure import MAGIC, Measured, Measurement
 from mpio.report.heartbeat_measured import Findings, progress_words
@@ -33,6 +34,8 @@ from mpio.units import NS_PER_S, format_duration, format_size
 
 GRACE_NS = 60 * NS_PER_S
 """How long a heartbeat that is out at the end may take yet: as long as a failover should."""
+HURRY_S = 2.0
+"""For each request of putting a sector back, if nobody wants to wait."""
 REDRAW_S, LINE_EVERY_S = 0.5, 5.0
 RECENT = 20_000  # heartbeats whose percentiles are shown while it runs
 
@@ -46,7 +49,7 @@ async def measure_and_advise(place: Place, wish: Wish) -> Findings:
     began_ns = time.time_ns() - time.monotonic_ns()
     async with contextlib.AsyncExitStack() as stack:
         ground = await open_ground(stack, place, wish)
-        measured, load_words = await _run(stack, wish, ground)
+        measured, load_words, trouble = await _run(stack, wish, ground)
     late, notes = _read_late(running)
     drilled += late
     measured.set_aside([(from_ns - began_ns, to_ns - began_ns) for from_ns, to_ns in drilled.windows])
@@ -54,7 +57,8 @@ async def measure_and_advise(place: Place, wish: Wish) -> Findings:
         measured.rounds.append(measured.unended_ns)
         measured.reads.append(measured.unended_ns)
     if not measured.rounds:
-        raise InputError(place.name, "no heartbeat got through, so there is nothing to tell")
+        raise InputError(place.name, "; ".join(
+            words for words in ("no heartbeat got through, so there is nothing to tell", trouble) if words))
     if question.runs and sys.stderr.isatty():
         print(f"mpio: trying each threshold in {wish.runs:,} simulated failovers …", file=sys.stderr)
     about: dict[str, object] = {
@@ -63,7 +67,7 @@ async def measure_and_advise(place: Place, wish: Wish) -> Findings:
                  f"{ground.words}, {load_words}",
     }
     stall = failover_stall(_sources(place, wish, drilled), measured)
-    return advise_all(question, measured, stall, about, [*ground.notes, *notes])
+    return advise_all(question, measured, stall, about, [*ground.notes, *notes], trouble)
 
 
 def _read_late(directories: list[Path]) -> tuple[Drilled, list[str]]:
@@ -89,32 +93,33 @@ def _sources(place: Place, wish: Wish, drilled: Drilled) -> list[Source]:
 # --- the run
 
 
-async def _run(
-    stack: contextlib.AsyncExitStack, wish: Wish, ground: Ground
-) -> tuple[Measured, str]:
+async def _run(stack: contextlib.AsyncExitStack, wish: Wish, ground: Ground) -> tuple[Measured, str, str]:
+    """What was measured, the load in words, and what became of the sector if it is not what it was."""
     blocks = ground.blocks
     pattern = pattern_for(wish.personality, wish.nodes, blocks.block_size, read_only=wish.read_only)
     token = secrets.token_bytes(16)
-    async with contextlib.AsyncExitStack() as loan:
+    loan = Loan()
+    async with contextlib.AsyncExitStack() as lent:
         if pattern.own is not None and not ground.is_scratch:
             await must_be_free(blocks, placed=wish.placed)
             undo = Path(f"mpio-heartbeat-sector-{token.hex()[:12]}.bin")
-            await loan.enter_async_context(borrowed(blocks, pattern.own, MAGIC + token, undo))
+            loan = await lent.enter_async_context(borrowed(blocks, pattern.own, MAGIC + token, undo))
         measurement = Measurement(blocks, pattern, token, failures=ground.failures)
         load = _load(wish, ground)
-        _stop_on_signals(stack, measurement)
+        _stop_on_signals(stack, measurement, loan)
         if load is not None:
             load.start()
         shown = asyncio.create_task(_show(measurement, wish, load))
         try:
             measured = await measurement.run(wish.duration_ns, wish.interval_ns, GRACE_NS)
         finally:
+            loan.in_doubt = measurement.is_out
             shown.cancel()
             if load is not None:
                 load.stop()
             with contextlib.suppress(asyncio.CancelledError):
                 await shown
-    return measured, _load_words(wish, load)
+    return measured, _load_words(wish, load), loan.trouble
 
 
 def _load(wish: Wish, ground: Ground) -> LoadMaker | None:
@@ -140,8 +145,8 @@ def _load_words(wish: Wish, load: LoadMaker | None) -> str:
             f"{wish.load_depth} at a time{failed})")
 
 
-def _stop_on_signals(stack: contextlib.AsyncExitStack, measurement: Measurement) -> None:
-    """The first signal ends the measurement, and what was seen counts; a second one ends the command."""
+def _stop_on_signals(stack: contextlib.AsyncExitStack, measurement: Measurement, loan: Loan) -> None:
+    """The first signal ends the measurement, and what was seen counts; a second one waits for nothing any more."""
     loop = asyncio.get_running_loop()
 
     def restore() -> None:
@@ -149,17 +154,25 @@ def _stop_on_signals(stack: contextlib.AsyncExitStack, measurement: Measurement)
             loop.remove_signal_handler(number)
 
     def stop() -> None:
-        restore()
         measurement.stop()
+        listen(give_up)
         loop.call_later(1.0, tell)
+
+    def give_up() -> None:
+        loan.timeout_s = HURRY_S
+        measurement.give_up()
+        restore()
 
     def tell() -> None:
         if measurement.is_out:
-            print(f"mpio: a heartbeat is out yet, waiting up to {GRACE_NS // NS_PER_S} s; a second signal ends it",
+            print(f"mpio: a heartbeat is out yet, waiting up to {GRACE_NS // NS_PER_S} s; a second signal ends that",
                   file=sys.stderr)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
+    def listen(handler: Callable[[], None]) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, handler)
+
+    listen(stop)
     stack.callback(restore)
 
 

@@ -5,11 +5,12 @@ import contextlib
 import os
 import secrets
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from mpio.errors import InputError
 from mpio.heartbeat.region import Found, Holds, look_length
-from mpio.io.heartbeat_region import Unread, find, read, write
+from mpio.io.heartbeat_region import TIMEOUT_S, Unread, find, read, write
 from mpio.io.heartbeat_store import Blocks
 
 _FILL_BYTES = 1 << 20
@@ -67,32 +68,62 @@ async def must_be_free(blocks: Blocks, *, placed: bool) -> Found:
     return found
 
 
+@dataclass(slots=True)
+class Loan:
+    """A borrowed sector.
+
+    Attributes:
+        in_doubt: set it if one of our writes is still out: it may land after the sector was put back.
+        timeout_s: for each request of putting it back; lower it if nobody wants to wait.
+        trouble: why the sector is not what it was, and where its contents are; empty if it is.
+    """
+
+    in_doubt: bool = False
+    timeout_s: float = TIMEOUT_S
+    trouble: str = ""
+
+
 @contextlib.asynccontextmanager
-async def borrowed(blocks: Blocks, own: int, is_ours: bytes, undo: Path) -> AsyncIterator[None]:
+async def borrowed(blocks: Blocks, own: int, is_ours: bytes, undo: Path) -> AsyncIterator[Loan]:
     """Put a sector back at the end to what it was, if it still begins as what we write there does.
 
-    What it holds is first written to the file `undo`, which goes away once it is back.
+    What it holds is first written to the file `undo`, which goes away once it is surely back.
 
     Raises:
-        InputError: it can't be read or kept; at the end, that it can't be put back, and where its contents are.
+        InputError: it can't be read or kept. An InputError from within tells the loan's trouble as well.
     """
     before = await read(blocks, own, blocks.block_size)
     if isinstance(before, Unread):
         raise InputError(blocks.name, f"the sector at {own} of the region can't be read: {before.words}")
     _keep(before, undo)
+    loan = Loan()
     try:
-        yield
-    finally:
-        now = await read(blocks, own, blocks.block_size)
-        trouble = now.words if isinstance(now, Unread) else ""
-        if isinstance(now, bytes) and now.startswith(is_ours):
-            try:
-                await write(blocks, own, before)
-            except InputError as error:
-                trouble = str(error)
-        if trouble:
-            raise InputError(blocks.name, (
-                f"the sector at {own} of the region could not be put back: {trouble}; what it held is in {undo}"))
+        yield loan
+    except InputError as error:
+        await _put_back(loan, blocks, own, is_ours, before, undo)
+        if not loan.trouble:
+            raise
+        raise InputError("", f"{error}; {loan.trouble}") from None
+    except BaseException:
+        await _put_back(loan, blocks, own, is_ours, before, undo)
+        raise
+    await _put_back(loan, blocks, own, is_ours, before, undo)
+
+
+async def _put_back(loan: Loan, blocks: Blocks, own: int, is_ours: bytes, before: bytes, undo: Path) -> None:
+    now = await read(blocks, own, blocks.block_size, loan.timeout_s)
+    why = now.words if isinstance(now, Unread) else ""
+    if isinstance(now, bytes) and now.startswith(is_ours):
+        try:
+            await write(blocks, own, before, loan.timeout_s)
+        except InputError as error:
+            why = str(error)
+    if why:
+        loan.trouble = f"the sector at {own} of the region could not be put back: {why}; what it held is in {undo}"
+    elif loan.in_doubt:
+        loan.trouble = (f"the sector at {own} of the region was put back, but a write of ours is still out and may "
+                        f"land on it; what it held is in {undo}")
+    else:
         _forget(undo)
 
 

@@ -112,12 +112,19 @@ class Measurement:
         self._clock = clock
         self._written = b""
         self._stop: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._give_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._round_ns = 0
 
     def stop(self) -> None:
         """End early; what was measured by then counts."""
         if not self._stop.done():
             self._stop.set_result(None)
+
+    def give_up(self) -> None:
+        """End early, and don't wait for what is out."""
+        self.stop()
+        if not self._give_up.done():
+            self._give_up.set_result(None)
 
     async def run(self, duration_ns: int, interval_ns: int, grace_ns: int) -> Measured:
         """Measure for so long. The last round gets `grace_ns` to end, then it counts with the time it has been out.
@@ -183,10 +190,11 @@ class Measurement:
 
     async def _ended(self, request: "asyncio.Future[bytes | str]", grace_ns: int) -> bytes | None:
         """What a request gave; None if it failed. Raises _Interrupted."""
-        either: list[asyncio.Future[Any]] = [request, self._stop]
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        ends: list[asyncio.Future[Any]] = [request, self._stop]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if not request.done():
-            await asyncio.wait([request], timeout=grace_ns / NS_PER_S)
+            ends = [request, self._give_up]
+            await asyncio.wait(ends, timeout=grace_ns / NS_PER_S, return_when=asyncio.FIRST_COMPLETED)
             if not request.done():
                 raise _Interrupted
         result = request.result()

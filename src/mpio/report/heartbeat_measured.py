@@ -38,6 +38,7 @@ class Findings:
         advice: for each kind of heartbeat, and its trial if there was one.
         present: settings that are in force, with what they leave, by name.
         notes: what a reader has to know before he trusts it.
+        trouble: what is not as it was before; empty if all is.
     """
 
     about: Mapping[str, object]
@@ -47,11 +48,12 @@ class Findings:
     advice: tuple[tuple[Advice, Trial | None], ...]
     present: tuple[Setting, ...]
     notes: tuple[str, ...]
+    trouble: str = ""
 
     @property
     def is_bad(self) -> bool:
-        """Whether a recommended setting failed its trial, or a present one does not carry what was measured."""
-        return any(trial is not None and trial.fenced for _, trial in self.advice) or \
+        """Whether a recommended setting failed its trial, a present one carries too little, or something is broken."""
+        return bool(self.trouble) or any(trial is not None and trial.fenced for _, trial in self.advice) or \
             any(setting.colour == "red" for setting in self.present)
 
     def as_json(self) -> dict[str, object]:
@@ -63,7 +65,8 @@ class Findings:
             "node_years": self.node_years,
             "advice": [_advice_json(advice, trial) for advice, trial in self.advice],
             "present": [_setting_json(item) for item in self.present],
-            "notes": [*self.notes, *decision_notes(self.advice)], "result": "findings" if self.is_bad else "ok",
+            "trouble": self.trouble or None, "notes": [*self.notes, *decision_notes(self.advice)],
+            "result": "findings" if self.is_bad else "ok",
         }
 
 
@@ -136,6 +139,8 @@ def print_findings(found: Findings, console: Console) -> None:
     console.print(_reckoned(found))
     _heading(console, "Thresholds")
     console.print(_thresholds(found))
+    if found.trouble:
+        console.print(Text(f"✗ {found.trouble}", style="red"))
     for note in (*found.notes, *decision_notes(found.advice)):
         console.print(Text(f"! {note}", style="yellow"))
 

@@ -112,18 +112,42 @@ def test_it_is_put_back_after_an_error_too(path: Path, tmp_path: Path) -> None:
     assert path.read_bytes() == bytes(1 << 18)
 
 
-def test_what_cannot_be_put_back_is_kept(path: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_cannot_be_put_back_is_kept_and_told(path: Path, tmp_path: Path, fails: bool) -> None:
     path.write_bytes(b"\7" * (1 << 18))
     undo = tmp_path / "undo"
 
     async def work(blocks: FileBlocks) -> None:
-        async with borrowed(blocks, OWN_SECTOR, MAGIC, undo):
+        async with borrowed(blocks, OWN_SECTOR, MAGIC, undo) as loan:
             with path.open("r+b") as file:
                 file.truncate(512)
+            if fails:
+                raise InputError("disk", "has failed")
+        assert "could not be put back: " in loan.trouble
+        assert loan.trouble.endswith(f"what it held is in {undo}")
 
-    with pytest.raises(InputError, match=r"could not be put back: .*; what it held is in .*undo"):
+    if fails:
+        with pytest.raises(InputError, match=r"^disk: has failed; the sector at .* could not be put back"):
+            with_blocks(path, work)
+    else:
         with_blocks(path, work)
     assert undo.read_bytes() == b"\7" * 512
+
+
+def test_a_write_that_is_still_out_may_land_on_what_was_put_back(path: Path, tmp_path: Path) -> None:
+    undo = tmp_path / "undo"
+
+    async def work(blocks: FileBlocks) -> None:
+        async with borrowed(blocks, OWN_SECTOR, MAGIC, undo) as loan:
+            with path.open("r+b") as file:
+                file.seek(OWN_SECTOR)
+                file.write(MAGIC)
+            loan.in_doubt = True
+        assert "may land" in loan.trouble
+
+    with_blocks(path, work)
+    assert path.read_bytes() == bytes(1 << 18)
+    assert undo.read_bytes() == bytes(512)
 
 
 def test_nothing_is_borrowed_if_its_contents_cannot_be_kept(path: Path, tmp_path: Path) -> None:

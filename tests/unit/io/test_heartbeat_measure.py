@@ -175,6 +175,17 @@ def test_what_ends_in_the_grace_counts() -> None:
     assert found.unended_ns == 0
 
 
+def test_giving_up_does_not_wait_for_what_hangs() -> None:
+    def interrupt(measurement: Measurement) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(5.0, measurement.stop)
+        loop.call_later(7.0, measurement.give_up)
+
+    found = measure(Disk(delay=lambda number: None if number == 41 else 0.001), 3600, during=interrupt)
+    assert found.elapsed_ns == pytest.approx(7 * NS_PER_S, rel=0.01)
+    assert found.unended_ns == pytest.approx(5 * NS_PER_S, rel=0.01)
+
+
 def test_stopping_early_keeps_what_there_is() -> None:
     def interrupt(measurement: Measurement) -> None:
         asyncio.get_running_loop().call_later(1.01, measurement.stop)
