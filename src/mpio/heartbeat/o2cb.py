@@ -356,7 +356,7 @@ class O2cb:
 
     def _check(self, slot: _Slot, found: o2cb.Block | Broken, now: int) -> bool:
         """Count a sample. Returns whether the peer came to life or died."""
-        restarted = False
+        restarted, life = False, slot.generation
         if isinstance(found, Broken):
             if not slot.unreadable:
                 slot.unreadable = True
@@ -370,7 +370,7 @@ class O2cb:
         if slot.state is not PeerState.LIVE:
             return self._may_live(slot, found, now)
         if restarted or slot.equal >= self.settings.timers.heartbeat_threshold:
-            self._died(slot, restarted)
+            self._died(slot, life, restarted=restarted)
             return True
         if slot.changed:
             slot.changed = slot.equal = 0
@@ -410,7 +410,7 @@ class O2cb:
                        found=f"threshold {found.threshold}")
         return True
 
-    def _died(self, slot: _Slot, restarted: bool) -> None:
+    def _died(self, slot: _Slot, life: int, *, restarted: bool) -> None:
         slot.decide_at = None
         if restarted and not slot.generation:
             slot.state = PeerState.LEFT
@@ -419,7 +419,7 @@ class O2cb:
             return
         slot.state = PeerState.DEAD
         cause = "a new generation" if restarted else f"{slot.equal} equal samples"
-        self._tell(Kind.PEER_DEAD, node=slot.node, generation=slot.generation, cause=cause)
+        self._tell(Kind.PEER_DEAD, node=slot.node, generation=life, cause=cause)
         if not restarted:
             slot.changed = 0  # after a restart it is writing already, and that counts
 

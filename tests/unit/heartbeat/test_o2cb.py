@@ -142,3 +142,53 @@ def test_other_thresholds_are_told_of() -> None:
     world.run(30)
     found = [(item.node, item.fields["found"]) for item in world.kinds(Kind.PEER_MISMATCHED)]
     assert sorted(found) == [(0, "threshold 61"), (1, "threshold 31")]
+
+
+def test_a_new_generation_is_the_death_of_the_old_one() -> None:
+    world = cluster(31, [])
+    world.run(30)
+    world.crash(1)
+    world.run(36)
+    world.add(1, machine(1, life=2))
+    world.run(60)
+    assert world.kinds(Kind.PEER_RESTARTED, 0)[0].fields == {"node": 1, "old": 102, "new": 202}
+    assert [item.fields["generation"] for item in world.kinds(Kind.PEER_DEAD, 0)] == [102]
+    assert [item.fields["generation"] for item in world.kinds(Kind.PEER_LIVE, 0)] == [102, 202]
+    assert world.peer(0, 1) == "live"
+
+
+def test_a_damaged_block_counts_against_a_live_node_and_says_nothing_of_another() -> None:
+    world = cluster(7, [])
+    world.run(30)
+    world.crash(1)
+    world.disk[512:1024] = b"\1" * 512
+    world.run(60)
+    assert world.kinds(Kind.PEER_UNREADABLE, 0)
+    assert world.peer(0, 1) == "dead"
+
+
+def test_messages_that_are_lost_only_delay_the_negotiation() -> None:
+    """The master looks every second; a node asks once per 2 (T - 1) s, so both must get through in that time."""
+    world = cluster(7, [Stall(None, 40, 90)])
+    world.latency = lambda node, _at: 1_000_000 + 400_000_000 * node
+    world.run(150)
+    assert not world.fenced
+    assert world.state(0) == world.state(1) == "running"
+
+
+def test_late_answers_are_counted_from_the_completion() -> None:
+    """Which is why o2cb's peers can be ahead of its self-fence: on disk at 42 s, known of at 51, fenced at 63."""
+    world = cluster(7, [Stall(1, 42.0015, 51, lands=True), Stall(1, 51.003, 500)])
+    world.holds = False
+    world.run(200)
+    assert world.fenced[1] > 62
+    assert world.kinds(Kind.PEER_DEAD, 0)[0].at < world.fenced[1]
+
+
+def test_settings_that_do_not_fit() -> None:
+    layout = Layout(Holds.O2CB, 512, 8)
+    for node, nodes, generation, threshold, words in (
+            (3, (0, 1), 1, 31, "with 3 among them"), (0, (0, 9), 1, 31, "from 0 to 7"),
+            (0, (0,), 0, 31, "random number"), (0, (0,), 1, 2, "more than 2")):
+        with pytest.raises(ValueError, match=words):
+            Settings(node, nodes, generation, Timers(threshold), layout)
