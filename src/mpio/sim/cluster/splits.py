@@ -121,7 +121,7 @@ def _check_alone(world: World, split: Fault, faults: list[Fault], found: Breache
     members = [life for life, served_ns in world.record.served.items() if served_ns < split.at_ns - 1_000_000_000]
     if split.ends_ns < due_ns or len(members) < plan.nodes:
         return
-    left = [node for node, life in members if world.record.gone.get((node, life), (due_ns + 1, ""))[0] > due_ns]
+    left = [node for node, life in sorted(members) if world.record.gone.get((node, life), (due_ns + 1, ""))[0] > due_ns]
     sides = [[node for node in range(plan.nodes) if (split.amount >> node & 1) == side] for side in (0, 1)]
     if not all(sides):
         return
