@@ -47,6 +47,8 @@ from mpio.units import NS_PER_S, format_duration
 
 START_WAIT_NS = 120 * NS_PER_S
 """How long the disk may take to appear (`-s`)."""
+SERVANT_IO_MAX = 12
+"""I/O that may be out for a new servant to read. Else its read waits until one is back, as it would on the disk."""
 _MEMBER = (NodeState.RUNNING, NodeState.HUNG)
 _ACTIVE = (NodeState.JOINING, *_MEMBER)
 
@@ -136,6 +138,7 @@ class Sbd:
         self._out: dict[int, None] = {}
         self._step = _Step.ENDED
         self._awaited = 0
+        self._clears_inbox = False
         self._due: int | None = None
         self._started_at: int | None = None
         self._live_at: int | None = None
@@ -173,6 +176,8 @@ class Sbd:
                 self._out.pop(item.tag, None)
                 if not self._errand_done(item.tag, item.data, now):
                     self._read_done(item, now)
+                if self._step is _Step.OPEN and not self._awaited and self.state in _ACTIVE:
+                    self._open(now)
             case WriteDone():
                 self._out.pop(item.tag, None)
                 if not self._errand_written(item, now) and item.tag == self._awaited and self._step is _Step.CLEAR:
@@ -193,6 +198,8 @@ class Sbd:
         if self.state in _ACTIVE and self._due is not None and now >= self._due:
             if self._step is _Step.SLEEP:
                 self._read(_Step.HEADER, 0, now)
+            elif self._step is _Step.CLEAR and not self._clears_inbox:
+                self._sleep(now, shows_life=True)
             else:
                 self._end_servant(f"I/O took longer than {self.settings.timers.io_timeout} s", now)
         if self.state in _ACTIVE and self._wake_at is not None and now >= self._wake_at:
@@ -273,21 +280,20 @@ class Sbd:
             return
         if self._step is _Step.ENDED and self._may_restart(now):
             self._started_at = now
-            self._read(_Step.OPEN, 0, now, self._layout.mailbox(self.node) + self._layout.sector)
+            self._step, self._due = _Step.OPEN, now + self._patience_ns
+            self._open(now)
         if self.state in _MEMBER:
             self._feed(now)
 
     def _may_restart(self, now: int) -> bool:
-        if len(self._out) >= IO_MAX // 2:
-            return False
         if self._started_at is None:
             return True
-        return now // NS_PER_S - self._started_at // NS_PER_S > self.settings.timers.restart_delay
+        return (now - self._started_at) // NS_PER_S > self.settings.timers.restart_delay
 
     def _feed(self, now: int) -> None:
         assert self._live_at is not None
         timers = self.settings.timers
-        disk = now // NS_PER_S - self._live_at // NS_PER_S < timers.io_timeout + timers.loop
+        disk = (now - self._live_at) // NS_PER_S < timers.io_timeout + timers.loop
         if disk or (timers.pacemaker and self._healthy):
             self._fed_at = now
             self._actions.append(Extend(now + self._watchdog_ns))
@@ -301,6 +307,13 @@ class Sbd:
             self._become(NodeState.HUNG, "no liveness of the servant")
 
     # the servant
+
+    def _open(self, now: int) -> None:
+        """A new servant's first read, once there is room for it."""
+        if len(self._out) < SERVANT_IO_MAX:
+            patience = self._due
+            self._read(_Step.OPEN, 0, now, self._layout.mailbox(self.node) + self._layout.sector)
+            self._due = patience
 
     def _read(self, step: _Step, offset: int, now: int, length: int | None = None) -> None:
         self._step, self._due = step, now + self._patience_ns
@@ -348,7 +361,7 @@ class Sbd:
             self._refuse(f"found {message.command.name.lower()} of {message.sender} in the mailbox, and a clean start "
                          f"is asked for; clear it with 'sbd message {self._mail.sender} clear'")
         else:
-            self._clear(now)
+            self._clear(now, inbox=True)
 
     def _header_is_good(self, data: bytes, now: int) -> bool:
         header = sbd.parse_header(data)
@@ -393,12 +406,16 @@ class Sbd:
             sender = message.sender if isinstance(message, sbd.Message) else ""
             command = message.command.name.lower() if isinstance(message, sbd.Message) else "unknown"
             self._tell(Kind.MESSAGE_SEEN, sender=sender, command=command)
-            self._clear(now)
+            self._clear(now, inbox=not shows_life)
         else:
             self._sleep(now, shows_life=shows_life)
 
-    def _clear(self, now: int) -> None:
-        self._step, self._due = _Step.CLEAR, now + self._patience_ns
+    def _clear(self, now: int, *, inbox: bool) -> None:
+        """Empty the mailbox: the inbox of a servant that starts, or a message that it has seen to in its loop.
+
+        A servant's loop shows life after that whatever became of the write; the next read tells.
+        """
+        self._step, self._due, self._clears_inbox = _Step.CLEAR, now + self._patience_ns, inbox
         self._tag += 1
         self._awaited = self._tag
         self._out[self._tag] = None
@@ -406,11 +423,12 @@ class Sbd:
         self._actions.append(Write(self._tag, self._layout.mailbox(self.node), data))
 
     def _cleared(self, item: WriteDone, now: int) -> None:
-        if self.state in _ACTIVE:
-            if item.error:
-                self._end_servant(item.error, now)
-            else:
-                self._sleep(now, shows_life=False)
+        if self.state not in _ACTIVE:
+            return
+        if self._clears_inbox and item.error:
+            self._end_servant(item.error, now)
+        else:
+            self._sleep(now, shows_life=not self._clears_inbox)
 
     def _sleep(self, now: int, *, shows_life: bool) -> None:
         """The end of a loop: show liveness, which wakes the inquisitor, and sleep."""

@@ -62,19 +62,16 @@ def longest_gap(stall: float, io_timeout: int) -> float:
     return worst / NS_PER_S
 
 
-@pytest.mark.parametrize(("stall", "watchdog"), [(5, 5), (10, 9.5), (12, 14.5), (17, 16.5), (30, 32.5)])
+@pytest.mark.parametrize(("stall", "watchdog"), [(5, 5), (10, 9.5), (12, 14.5), (17, 16.5), (30, 32.5), (60, 62.5)])
 def test_the_watchdog_that_a_stall_needs(stall: int, watchdog: float) -> None:
     """As simulated from sbd's text, in steps of half a second and from 5 s on."""
     gap = longest_gap(stall, 3)
     assert max(5, int(gap * 2 + 1) / 2) == watchdog
 
 
-@pytest.mark.parametrize(("stall", "simulated"), [(20, 21.5), (60, 62.5)])
-def test_longer_stalls_depend_on_when_the_servant_is_started_anew(stall: int, simulated: float) -> None:
-    """With timers that are never late, up to 2 s less than the figure of a simulation whose timers are."""
-    gap = longest_gap(stall, 3)
-    assert simulated - 2.5 <= gap <= simulated
-    assert gap <= stall + 3
+def test_a_stall_of_20_s_depends_on_when_the_servant_is_started_anew() -> None:
+    """With timers that are never late, up to 1.5 s less than the figure of a simulation, 21.5."""
+    assert 20 <= longest_gap(20, 3) <= 21.5
 
 
 def test_a_servant_that_outlives_the_stall_needs_no_watchdog_for_it() -> None:
