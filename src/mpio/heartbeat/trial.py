@@ -119,7 +119,7 @@ def _sanlock(cluster: Sanlock, stall: Stall, rounds: int, latency: Latency) -> b
 
 
 def _sbd(cluster: Sbd, stall: Stall, rounds: int, latency: Latency, phase: float) -> bool:
-    """The inquisitor looks once per loop, and feeds the watchdog while the last sign of life is less than I + l old.
+    """The inquisitor feeds the watchdog with each sign of life, and once a loop while the last is less than I + l old.
 
     A servant's round is a pause and three reads. A read of more than I ends it; it is started anew at once if it ran
     for longer than r, else r + 1 s after its start.
@@ -141,10 +141,9 @@ def _sbd(cluster: Sbd, stall: Stall, rounds: int, latency: Latency, phase: float
                 now_ns = started_ns + (cluster.restart_delay + 1) * NS_PER_S
             started_ns, reads = now_ns, SBD_START_READS
         elif reads == SBD_READS:
-            # The last look at which the sign was young enough, and the first that sees the new one
+            # The last look at which the old sign was young enough; the new one is seen as it comes
             fed_ns = (sign_ns + timeout_ns + loop_ns - 1 - tick_ns) // loop_ns * loop_ns + tick_ns
-            next_ns = -(-(now_ns - tick_ns) // loop_ns) * loop_ns + tick_ns
-            if next_ns > fed_ns + cluster.watchdog * NS_PER_S:
+            if now_ns > fed_ns + cluster.watchdog * NS_PER_S:
                 return True
             sign_ns, now_ns = now_ns, now_ns + loop_ns
         else:

@@ -80,8 +80,7 @@ def test_our_own_deadline_counts_from_the_issue(deadline_s: int) -> None:
     st.one_of(
         st.integers(3, 100).map(lambda threshold: O2cb(heartbeat_threshold=threshold)),
         st.integers(1, 30).map(lambda timeout: Sanlock(io_timeout=timeout)),
-        st.builds(Sbd, watchdog=st.integers(1, 60), io_timeout=st.integers(2, 20), loop=st.integers(1, 2),
-                  restart_delay=st.integers(1, 8)),
+        st.builds(Sbd, watchdog=st.integers(1, 60), io_timeout=st.integers(2, 20), restart_delay=st.integers(1, 8)),
     ),
     st.floats(0, 1), st.floats(0, 1), st.floats(0, 1, exclude_max=True), st.integers(MS, 40 * MS),
 )
