@@ -87,7 +87,8 @@ class Alarms:
         if change.gap_ns is not None:
             node.tally.heartbeats += 1
             if change.is_measured:
-                notes += _went_on(node, change, change.gap_ns)
+                node.tally.longest_ns = max(node.tally.longest_ns, change.gap_ns)
+            notes += _went_on(node, change, change.gap_ns)
             node.warned_percent = 0.0
         if change.restarted:
             notes.append(Note(Level.NOTICE, change.node, "has started anew"))
@@ -123,16 +124,17 @@ class Alarms:
 
 
 def _went_on(node: _Node, change: Change, gap_ns: int) -> list[Note]:
-    node.tally.longest_ns = max(node.tally.longest_ns, gap_ns)
     deadline_ns = change.beat.deadline_ns
     if not deadline_ns:
         return []
     margin_ns = deadline_ns - gap_ns
-    node.tally.note_margin(margin_ns)
+    if change.is_measured:
+        node.tally.note_margin(margin_ns)
     if not node.warned_percent:
         return []
     percent = 100 * gap_ns / deadline_ns
-    words = f"heartbeats again after {format_duration(gap_ns)}, {percent:.0f} % of {format_duration(deadline_ns)}"
+    after = "after" if change.is_measured else "after no more than"
+    words = f"heartbeats again {after} {format_duration(gap_ns)}, {percent:.0f} % of {format_duration(deadline_ns)}"
     return [Note(Level.NOTICE, change.node, words, gap_ns, margin_ns, percent)]
 
 

@@ -82,7 +82,8 @@ class SlotView:
 class Change:
     """A slot looks another way than before, or its node wrote: then `gap_ns` is the time since its write before.
 
-    `is_measured` is False where the bystander itself could not look for a part of the gap. `restarted`: another life.
+    `is_measured` is False where the bystander could not look before the end of the gap: it may have been shorter.
+    `restarted`: another life.
     """
 
     node: int
@@ -102,9 +103,9 @@ class _Slot:
     trouble: str = ""
     broken: Look | None = None  # DAMAGED or UNREADABLE, while it is
     first_ns: int | None = None
+    seen_ns: int | None = None  # the last look that showed it
     changed_ns: int | None = None
     changes: int = 0
-    blind: bool = False  # a look has failed or was late since the last change
 
     def look(self) -> Look:
         if self.broken is not None:
@@ -124,7 +125,7 @@ class Bystander:
     """Sees one region, look by look.
 
     Args:
-        layout: what is where. interval_ns: how often looks are taken; one that comes later than twice that is a gap.
+        layout: what is where. interval_ns: how often looks are taken; twice that without one is a gap.
         region: the identity of a region of our own format.
     """
 
@@ -133,7 +134,6 @@ class Bystander:
         self._region = region
         self._interval_ns = interval_ns
         self._slots = [_Slot(node) for node in range(layout.slots)]
-        self._looked_ns: int | None = None
 
     def see(self, sectors: Sequence[bytes | str], now: int) -> list[Change]:
         """One look at all slots.
@@ -142,11 +142,8 @@ class Bystander:
             sectors: for each slot its bytes (with SBD those of slot and mailbox), or why they could not be read.
             now: when the reads were issued.
         """
-        late = self._looked_ns is not None and now - self._looked_ns > 2 * self._interval_ns
-        self._looked_ns = now
         changes = []
         for slot, data in zip(self._slots, sectors, strict=True):
-            slot.blind |= late
             old = slot.look()
             change = self._see_slot(slot, data, now)
             if change is None and slot.look() is not old:
@@ -167,9 +164,10 @@ class Bystander:
         )
         if isinstance(read, tuple):
             slot.broken, slot.trouble = read
-            slot.blind = True
             return None
         slot.broken, slot.trouble = None, ""
+        blind_ns = now - (now if slot.seen_ns is None else slot.seen_ns)
+        slot.seen_ns = now
         old, was_used = slot.beat, slot.used
         slot.beat, slot.used = read or Beat(), read is not None
         if slot.first_ns is None:
@@ -184,10 +182,10 @@ class Bystander:
             return None
         same_life = was_used and beat.generation == old.generation
         gap_ns = now - slot.changed_ns if same_life and slot.changed_ns is not None else None
-        is_measured = gap_ns is not None and not slot.blind
+        is_measured = gap_ns is not None and blind_ns <= 2 * self._interval_ns
         was_dead = gap_ns is not None and old.dead_ns is not None and gap_ns >= old.dead_ns
         slot.changes = slot.changes + 1 if same_life and not was_dead else 1
-        slot.changed_ns, slot.blind = now, False
+        slot.changed_ns = now
         restarted = was_used and 0 not in (old.generation, beat.generation) and not same_life
         return Change(slot.node, look, slot.look(), beat, gap_ns, is_measured, restarted)
 

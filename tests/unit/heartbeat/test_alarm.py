@@ -87,6 +87,15 @@ def test_ones_own_blindness_is_not_the_nodes_pause() -> None:
     assert watch.alarms.tallies()[0].longest_ns < 2 * NS_PER_S
 
 
+def test_a_pause_whose_end_was_not_seen_is_told_as_what_it_may_have_been() -> None:
+    watch = Watch(50)
+    following = watch.beat()
+    assert len(watch.pause(following - 1, 30)) == 1
+    (again,) = watch.look(slot(following), after=20 * NS_PER_S)
+    assert again.words == "heartbeats again after no more than 50 s, 83 % of 60 s"
+    assert watch.alarms.tallies()[0].longest_ns == 30 * NS_PER_S
+
+
 def test_a_node_that_was_never_seen_to_beat_is_not_warned_of() -> None:
     watch = Watch(50)
     assert [note.words for note in watch.pause(1, 200)] == ["its slot is in use; not seen to change yet"]

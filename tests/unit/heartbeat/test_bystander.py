@@ -71,7 +71,14 @@ def test_a_gap_in_ones_own_reads_is_nobodys_pause() -> None:
     assert good.is_measured
     looks.see("Input/output error")
     assert looks.view() == SlotView(1, Look.UNREADABLE, good.beat, trouble="Input/output error")
-    (after,) = looks.see(slot(6))
+    looks.see("Input/output error")
+    looks.see(slot(5))
+    looks.see(slot(5))
+    (after,) = looks.see(slot(6))  # what was not seen in between changes nothing: it was still the same after that
+    assert (after.gap_ns, after.is_measured) == (5 * INTERVAL, True)
+    looks.see("Input/output error")
+    looks.see("Input/output error")
+    (after,) = looks.see(slot(7))
     assert not after.is_measured
 
 
