@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from tests.unit.heartbeat.world import LATENCY_NS, World
 from tests.unit.heartbeat.world import Stall as WorldStall
 
+from mpio.check.threshold import Kind, advise, heartbeats, lowered
 from mpio.heartbeat import o2cb, own
 from mpio.heartbeat.machine import Heartbeat
 from mpio.heartbeat.region import Holds, Layout
+from mpio.heartbeat.tail import Distribution, estimate
 from mpio.heartbeat.timing import Timing
 from mpio.heartbeat.trial import Stall, Subject, fences, period_ns
 from mpio.model.cluster import O2cb, Sanlock, Sbd
@@ -145,8 +147,10 @@ def o2cb_machine(cluster: O2cb) -> Callable[[int], Heartbeat]:
     return lambda node: o2cb.O2cb(o2cb.Settings(node, (0, 1), 100 + node, cluster, layout, 1_700_000_000))
 
 
-def machine_fences(make: Callable[[int], Heartbeat], begin_ns: int, stall_ns: int) -> bool:
-    world = World(stalls=[WorldStall(1, begin_ns / NS_PER_S, (begin_ns + stall_ns) / NS_PER_S)])
+def machine_fences(make: Callable[[int], Heartbeat], begin_ns: int, stall_ns: int,
+                   latency: Callable[[], int] = lambda: LATENCY_NS) -> bool:
+    world = World(stalls=[WorldStall(1, begin_ns / NS_PER_S, (begin_ns + stall_ns) / NS_PER_S)],
+                  latency=lambda _node, _at: latency())
     for node in (0, 1):
         world.add(node, make(node))
     world.run((begin_ns + stall_ns) / NS_PER_S + 20)
@@ -182,3 +186,23 @@ def test_the_machines_do_the_same(subject: Timing | O2cb) -> None:
 def test_each_subject_has_its_period() -> None:
     assert [period_ns(item) for item in (Timing(), O2cb(), Sbd(), replace(Sanlock(), io_timeout=10))] == [
         2 * NS_PER_S, 2 * NS_PER_S, NS_PER_S, 20 * NS_PER_S]
+
+
+@pytest.mark.parametrize(("kind", "runs"), [("o2cb", 100), ("own", 50)])
+def test_recommended_thresholds_hold_in_the_machines_too(kind: Kind, runs: int) -> None:
+    """Latencies drawn from a sample, a failover of at most 20 s at any phase: none fences; a fifth lower, many do."""
+    rng = random.Random(11)
+    sample = [round(2 * MS * rng.lognormvariate(0, 0.7)) for _ in range(20_000)]
+    tail = estimate(sample, heartbeats(kind, 10))
+    latencies = Distribution(sample, tail.fit)
+    least = advise(kind, tail, 20 * NS_PER_S, 0).least.subject
+    requests = 2 if kind == "o2cb" else 3  # of a round, and the sample is of rounds
+    for subject, few, many in ((least, 0, 0), (lowered(least), runs // 4, runs)):
+        assert isinstance(subject, Timing | O2cb)
+        make = own_machine(subject) if isinstance(subject, Timing) else o2cb_machine(subject)
+        fenced = 0
+        for run in range(runs):
+            begin_ns = 60 * NS_PER_S + rng.randrange(2 * NS_PER_S)
+            stall_ns = 20 * NS_PER_S if run % 2 == 0 else rng.randrange(20 * NS_PER_S)
+            fenced += machine_fences(make, begin_ns, stall_ns, lambda: latencies.at(rng.random()) // requests)
+        assert few <= fenced <= many
