@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from tests.unit.heartbeat.test_own import machine
@@ -9,6 +10,7 @@ from tests.unit.heartbeat.world import Stall, World
 
 from mpio.events import Kind
 from mpio.heartbeat.machine import IO_MAX, Leave, Poison, Reachable, Write
+from mpio.heartbeat.observer import Peer
 from mpio.heartbeat.timing import Timing
 from mpio.units import seconds
 
@@ -56,6 +58,10 @@ def play(count: int, stalls: list[Stall], steps: list[Step], rates: dict[int, in
         world.add(node, machine(node, nodes, timing=TIMING))
     lives = dict.fromkeys(nodes, 1)
 
+    def crash(node: int) -> None:
+        if node not in world.crashed:
+            world.crash(node)
+
     def rejoin(node: int) -> None:
         if node in world.crashed:
             lives[node] += 1
@@ -64,7 +70,7 @@ def play(count: int, stalls: list[Stall], steps: list[Step], rates: dict[int, in
     for step in steps:
         end = step.at + step.lasts
         if step.what == "crash":
-            world.at(step.at, lambda node=step.node: node in world.crashed or world.crash(node))  # type: ignore[misc]
+            world.at(step.at, lambda node=step.node: crash(node))  # type: ignore[misc]
             world.at(end, lambda node=step.node: rejoin(node))  # type: ignore[misc]
         elif step.what in ("cut", "split") and step.node != step.other:
             sides = ([step.node], [step.other] if step.what == "cut" else [n for n in nodes if n != step.node])
@@ -129,3 +135,17 @@ def test_one_fate_one_run(fate: tuple[int, list[Stall], list[Step], dict[int, in
     first, second = play(*fate), play(*fate)
     assert first.actions == second.actions
     assert first.disk == second.disk
+
+
+@pytest.mark.parametrize("promises", [True, False])
+def test_what_the_promise_is_for(promises: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Node 0 has watched node 1 hang for a while, hangs itself, negotiates, and is back before node 1 is."""
+    if not promises:
+        monkeypatch.setattr(Peer, "hold_off", lambda _self, _now: None)
+    early = []
+    for tenth in range(0, 40, 3):
+        begin = 44 + tenth / 10
+        world = play(2, [Stall(1, 40.3, 200), Stall(0, begin, begin + 7.5)], [], {0: 500, 1: -500}, False)
+        assert list(world.fenced) == [1]
+        early += [told.at - world.fenced[1] for told in world.kinds(Kind.PEER_DEAD) if told.at < world.fenced[1]]
+    assert bool(early) is not promises
