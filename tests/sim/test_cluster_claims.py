@@ -22,6 +22,7 @@ SETTINGS = {
 def plan_with(*faults: Fault, nodes: int = 2, seed: int = 3, **changes: object) -> ClusterPlan:
     plan = draw_plan(seed, "own")
     settings = changes.pop("settings", SETTINGS)
+    assert isinstance(settings, dict)
     return dataclasses.replace(
         plan, nodes=nodes, tpgts=(1, 1), heartbeat=TIMES, settings=settings, node_ppm=(-500, 500, 0, 0)[:nodes],
         shared=False, latency_ns=0, delay_ns=200_000, fence_late_ns=S // 10, reboot_ns=5 * S, faults=faults,

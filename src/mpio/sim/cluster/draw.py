@@ -29,10 +29,10 @@ def draw_plan(seed: int, personality: Personality | None = None) -> ClusterPlan:
     nodes = rng.choice((2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 4))
     tpgts = rng.choice(((1,), (1, 1), (1, 1), (1, 1), (1, 2), (1, 2)))
     drawn = rng.choice(_PERSONALITIES)
-    chosen = drawn if personality is None else personality
+    chosen = personality or ("sbd" if seed % SBD_SHARE == SBD_SHARE - 1 else drawn)
     times = _TIMES[chosen](rng)
     heartbeat, fence_ns = times.heartbeat, times.heartbeat["fence_ns"]
-    reboot_ns = rng.choice((2 * S, 3 * S, 5 * S))
+    reboot_ns = rng.choice((2 * S, 3 * S, 5 * S)) + times.rejoin_ns
     times = dataclasses.replace(times, held_max_ns=min(times.held_max_ns, reboot_ns))
     faults = draw_faults(rng, nodes, len(tpgts), times)
     return ClusterPlan(
@@ -55,6 +55,7 @@ class _Times:
     Attributes:
         heartbeat: the settings. deadline_ns: D. held_max_ns: the longest that anything is held in the network.
         settled_ns: by then all nodes are members; faults mostly come later. idle_ns: of the nodes' network.
+        rejoin_ns: how much longer a reboot has to take than usual, so that nobody comes back before it is called dead.
     """
 
     heartbeat: dict[str, Any]
@@ -62,6 +63,7 @@ class _Times:
     held_max_ns: int
     settled_ns: int
     idle_ns: int
+    rejoin_ns: int = 0
 
 
 def _own_times(rng: random.Random) -> _Times:
@@ -86,8 +88,20 @@ def _o2cb_times(rng: random.Random) -> _Times:
     return _Times(heartbeat, deadline_ns, deadline_ns - 2 * S, 11 * S, idle_ns)
 
 
+def _sbd_times(rng: random.Random) -> _Times:
+    """SBD's, without Pacemaker's word for a lost disk; msgwait as short as is safe, or as people set it."""
+    watchdog = rng.choice((5, 6, 8))
+    least = watchdog + 3 + 2 + 1
+    heartbeat = {"watchdog": watchdog, "msgwait": rng.choice((least, max(least, 2 * watchdog))), "pacemaker": False,
+                 "fence_ns": rng.choice((0, 100 * MS, 300 * MS))}
+    return _Times(heartbeat, (watchdog + 4) * S, (watchdog - 1) * S, 5 * S, rng.choice((800 * MS, 1600 * MS)),
+                  rejoin_ns=(heartbeat["msgwait"] + 20) * S)
+
+
 _PERSONALITIES: tuple[Personality, ...] = ("own", "own", "own", "own", "o2cb")
-_TIMES: dict[Personality, Callable[[random.Random], _Times]] = {"own": _own_times, "o2cb": _o2cb_times}
+SBD_SHARE = 8  # one seed in so many is for SBD
+_TIMES: dict[Personality, Callable[[random.Random], _Times]] = {
+    "own": _own_times, "o2cb": _o2cb_times, "sbd": _sbd_times}
 
 
 def _settings(rng: random.Random) -> dict[str, Any]:

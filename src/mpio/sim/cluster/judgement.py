@@ -29,8 +29,9 @@ def judge(
         for deaf in theory.deaf_times(node):
             _check_due(world, node, deaf, troubles, found)
     _check_pills(world, troubles, found)
-    _check_noticed(world, found)
-    check_splits(world, faults, troubles, found)
+    if world.rules.has_beats:
+        _check_noticed(world, found)
+        check_splits(world, faults, troubles, found)
     taken = [breach for breach in world.takeovers.breaches.kept if not _is_predicted(world, faults, breach)]
     return found.kept + world.breaches.kept + taken
 
@@ -43,7 +44,7 @@ def _is_predicted(world: World, faults: list[Fault], breach: Breach) -> bool:
     Or the disk lost a heartbeat that it had acknowledged: OCFS2 finds that out with the next one, and counts from it.
     """
     rules, terms = world.rules, world.rules.terms
-    if rules.counts_from_issue:
+    if rules.counts_from_issue or not rules.has_beats:
         return False
     late_ns = max(world.record.acks.values(), default=0)
     if terms.longest(terms.deadline_ns + late_ns) + terms.fence_ns + terms.period_ns // 2 > terms.deadline_ns + (

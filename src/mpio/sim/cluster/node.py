@@ -34,6 +34,7 @@ from mpio.heartbeat.machine import (
     WriteDone,
 )
 from mpio.model.settings import Settings
+from mpio.sim.cluster.manager import Manager
 from mpio.sim.cluster.network import ClusterNetwork, Socket
 from mpio.sim.cluster.work import Work
 from mpio.sim.swarm.host import SwarmHost
@@ -121,6 +122,7 @@ class NodeSpec:
         make: its heartbeat machine, for a generation.
         region_at: where the heartbeat region begins on the LU, bytes.
         fence_late_ns, holds, reboot_ns: see ClusterPlan. hold_ns: how long stopping may take before it is reset.
+        manager: what decides about fences above a heartbeat that does not.
     """
 
     number: int
@@ -135,6 +137,7 @@ class NodeSpec:
     hold_ns: int
     holds: bool
     reboot_ns: int
+    manager: Callable[["Node"], Manager] | None = None
 
 
 class Node:
@@ -177,6 +180,7 @@ class Node:
         self._score = -1
         self._timer: Timer
         self._socket: Socket
+        self._manager: Manager | None = None
         self._inputs: list[Input] = []
         self._busy = False
 
@@ -215,12 +219,22 @@ class Node:
             return
         self.machine = self.spec.make(self.number, self.generation)
         self._perform(self.machine.start(self.host.tick()))
+        self._manager = None if self.spec.manager is None else self.spec.manager(self)
         self._socket = Socket(
             self._network, self.process, self.number, self.spec.peers,
             on_message=lambda peer, data: self.tell(Received(peer, data)),
-            on_connected=lambda peer: self.tell(Connected(peer)),
-            on_disconnected=lambda peer: self.tell(Disconnected(peer)))
+            on_connected=self._connected, on_disconnected=self._disconnected)
         self._ping()
+
+    def _connected(self, peer: int) -> None:
+        self.tell(Connected(peer))
+        if self._manager is not None:
+            self._manager.connected(peer)
+
+    def _disconnected(self, peer: int) -> None:
+        self.tell(Disconnected(peer))
+        if self._manager is not None:
+            self._manager.disconnected(peer)
 
     def crash(self, cause: str = "crashed") -> None:
         """The machine is gone, now. It boots again after a while."""

@@ -12,7 +12,7 @@ from mpio.errors import InputError
 from mpio.model.settings import FAST, Settings
 from mpio.sim.cluster.network import NetworkSpec
 
-Personality = Literal["own", "o2cb"]
+Personality = Literal["own", "o2cb", "sbd"]
 
 FaultKind = Literal[
     # of one cable of a node

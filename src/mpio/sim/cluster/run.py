@@ -86,7 +86,8 @@ class Run:
         halves = HalvesWatch(self.world, self.troubles, self.world.breaches)
         while schedule.now < self.plan.heal_ns:
             schedule.run(min(schedule.now + _LOOK_NS, self.plan.heal_ns), _never)
-            halves.look()
+            if self.world.rules.has_beats:
+                halves.look()
         deadline_ns = schedule.now + self.bound_ns
         while schedule.now < deadline_ns:
             schedule.run(schedule.now + _POLL_NS, _never)

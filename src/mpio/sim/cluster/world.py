@@ -9,6 +9,7 @@ from mpio.check.fencing import Life, Takeovers
 from mpio.events import Kind, Value
 from mpio.heartbeat.machine import Cause, Fence, Happened
 from mpio.model.task import Buffer
+from mpio.sim.cluster.manager import Manager
 from mpio.sim.cluster.network import ClusterNetwork
 from mpio.sim.cluster.node import Node, NodeSpec
 from mpio.sim.cluster.personality import Rules, rules_of
@@ -121,6 +122,7 @@ class World:
         self.breaches = Breaches()
         self.rules: Rules = rules_of(plan)
         self.register = Register(plan.nodes, self.takeovers)
+        self._meant: dict[tuple[Life, int], Life] = {}  # by who sent a pill to which node: the life that it met
         self._lives: dict[tuple[int, int], Life] = {}  # by node and generation
         self._sent: dict[bytes, tuple[Life, int]] = {}  # heartbeat blocks: whose, and when issued, local time
         self._landed_at: dict[Life, int] = {}
@@ -153,8 +155,11 @@ class World:
             settings=plan.settings_of(number), target_name=TARGET_NAME, ppm=plan.node_ppm[number],
             cables=self.cables[number], make=self.rules.make, region_at=0, fence_late_ns=plan.fence_late_ns,
             hold_ns=max(self.rules.terms.fence_ns - plan.fence_late_ns, 0), holds=plan.holds,
-            reboot_ns=plan.reboot_ns)
+            reboot_ns=plan.reboot_ns, manager=None if self.rules.has_beats else self._manager)
         return Node(spec, self.schedule, self.network, judge, self, self._work, self._rng(f"node {number}"))
+
+    def _manager(self, node: Node) -> Manager:
+        return Manager(node.process, node.number, self.plan.nodes, lambda peer: self.nodes[peer].left, node.poison)
 
     def _work(self, node: Node, rng: random.Random) -> Work:
         plan = self.plan
@@ -233,6 +238,10 @@ class World:
                 self.takeovers.began(life, now)
         elif event.kind is Kind.HEARTBEAT_STATE_CHANGED and event.fields.get("new") == "leaving":
             self.record.leaving[life] = now
+        elif event.kind is Kind.HEARTBEAT_STATE_CHANGED and event.fields.get("new") == "left":
+            self.record.leaving.setdefault(life, now)
+            if not self.rules.has_beats:
+                self.register.call_over(life)  # nothing on disk tells of it; the cluster manager does
         elif event.kind is Kind.HEARTBEAT_NEGOTIATED:
             self.record.negotiated[life] = now
         elif event.kind is Kind.POISON_SENT:
@@ -244,8 +253,9 @@ class World:
         node, generation = event.fields["node"], event.fields["generation"]
         assert isinstance(node, int)
         assert isinstance(generation, int)
-        victim = self._lives.get((node, generation))
+        victim = self._lives.get((node, generation)) if generation else (node, self.nodes[node].life)
         if victim is not None:
+            self._meant[sender, node] = victim
             self.record.poisoned.setdefault(victim, []).append(now)
             self.record.senders.setdefault(victim, sender)
 
@@ -258,6 +268,8 @@ class World:
         name = "old" if event.kind is Kind.PEER_RESTARTED else "generation"
         generation = event.fields.get(name)
         victim = self._lives.get((peer, generation)) if isinstance(generation, int) else None
+        if not generation and event.kind is Kind.PEER_DEAD:  # SBD's pills name a node only
+            victim = self._meant.get((observer, peer))
         if victim is None:  # a clean goodbye has no generation: it is that of the newest life that has left
             victim = (peer, self.nodes[peer].life)
         if event.kind is not Kind.PEER_LEFT:
