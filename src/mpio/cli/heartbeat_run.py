@@ -137,7 +137,12 @@ def _journal(order: Order) -> Iterator[Journal]:
 
 def _sink(stack: contextlib.ExitStack, fd: int, render: Callable[[Event], str]) -> Callable[[Event], None]:
     lines = LineWriter(fd)
-    stack.callback(lines.close)
+
+    def close() -> None:
+        if not lines.close():
+            print(f"mpio: {lines.left_out or 'the last'} lines could not be written", file=sys.stderr)
+
+    stack.callback(close)
     return lambda event: lines.write(render(event))
 
 
