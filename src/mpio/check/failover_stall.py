@@ -25,10 +25,10 @@ class FailoverStall:
     sources: tuple[Source, ...]
 
 
-def observed(stalls_ns: Sequence[int], where: str) -> Source:
+def observed(stalls_ns: Sequence[int], where: str, what: str = "failover") -> Source:
     """The longest of some failovers, and a quarter more: S >= 1.25 S_obs. There is at least one."""
     longest_ns = max(stalls_ns)
-    count = f"{len(stalls_ns)} failovers" if len(stalls_ns) != 1 else "one failover"
+    count = f"{len(stalls_ns)} {what}s" if len(stalls_ns) != 1 else f"one {what}"
     few = f"; {OBSERVED_WANTED} of each kind would be a sample" if len(stalls_ns) < OBSERVED_WANTED else ""
     return Source(longest_ns * 5 // 4,
                   f"a quarter more than the longest of {count} {where}, {format_duration(longest_ns)}{few}")

@@ -23,6 +23,7 @@ from mpio.report.heartbeat_measured import Findings, tail_notes
 from mpio.report.rundir import read_run
 from mpio.units import NS_PER_S, format_duration
 
+DRILLS_MAX = 100
 _FAILURES: tuple[Failure, ...] = tuple(failure for failure in get_args(Failure) if failure != "outage")
 _OWNERS: dict[str, tuple[Kind, Cluster]] = {
     "o2cb": ("o2cb", O2cb()), "sbd": ("sbd", Sbd()), "sanlock": ("sanlock", Sanlock())}
@@ -41,6 +42,18 @@ class Drilled:
 
     def __add__(self, other: "Drilled") -> "Drilled":
         return Drilled(self.sources + other.sources, self.windows + other.windows)
+
+
+def run_directories(places: Sequence[Path]) -> list[Path]:
+    """Run directories, and for a directory that holds some (what `mpio drill --out` was given) all of these."""
+    found: list[Path] = []
+    for place in places:
+        inner = [] if (place / "journal.jsonl").exists() or not place.is_dir() else sorted(
+            child for child in place.iterdir() if (child / "journal.jsonl").exists())
+        if len(inner) > DRILLS_MAX:
+            raise InputError(str(place), f"expected at most {DRILLS_MAX} runs, found {len(inner)}: give single ones")
+        found += inner or [place]
+    return found
 
 
 def is_running(directory: Path) -> bool:
@@ -84,7 +97,8 @@ def _endless_last(stall_ns: int | None) -> float:
 
 def failover_stall(sources: Sequence[Source], measured: Measured) -> FailoverStall:
     """S of all opinions, and of the failovers that came while it was measured. Raises InputError."""
-    seen = [observed([took_ns for _, took_ns in measured.failovers], "seen here")] if measured.failovers else []
+    took = [took_ns for _, took_ns in measured.failovers]
+    seen = [observed(took, "that met a failover here", "heartbeat")] if took else []
     try:
         return longest([*sources, *seen])
     except ValueError as error:

@@ -51,7 +51,8 @@ def _area(_context: click.Context, _option: click.Parameter, text: str | None) -
 @click.option("--stall", "stall_ns", type=DURATION, metavar="TIME",
               help="The longest stall of a failover, as mpio plan computes it for this host.")
 @click.option("--drill", "drills", type=click.Path(path_type=Path), multiple=True, metavar="DIR",
-              help="Run directory of a drill on this storage, whose stalls count. May be repeated.")
+              help="Run directory of a drill on this storage, or a directory of them: its stalls count. May be "
+                   "repeated.")
 @click.option("--present", multiple=True, metavar="NAME=VALUE",
               help="A setting in force, such as o2cb.heartbeat_threshold=31: judge it too. May be repeated.")
 @click.option("--node-years", type=click.FloatRange(0.01, 1e6), default=10, show_default=True,

@@ -21,6 +21,7 @@ from mpio.cli.heartbeat_advice import (
     planned,
     present_settings,
     read_drills,
+    run_directories,
 )
 from mpio.cli.heartbeat_measure_ground import Ground, Wish, open_ground, pattern_for
 from mpio.cli.heartbeat_place import Place
@@ -44,8 +45,9 @@ async def measure_and_advise(place: Place, wish: Wish) -> Findings:
     """Everything from the options to the findings. Raises MpioError."""
     kinds = kinds_of(wish.personality)
     question = Question(kinds, wish.node_years, wish.runs, wish.seed, present_settings(wish.present, kinds))
-    running = [directory for directory in wish.drills if is_running(directory)]
-    drilled = read_drills([directory for directory in wish.drills if directory not in running])
+    directories = run_directories(wish.drills)
+    running = [directory for directory in directories if is_running(directory)]
+    drilled = read_drills([directory for directory in directories if directory not in running])
     began_ns = time.time_ns() - time.monotonic_ns()
     async with contextlib.AsyncExitStack() as stack:
         ground = await open_ground(stack, place, wish)

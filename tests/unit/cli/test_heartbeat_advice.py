@@ -16,6 +16,7 @@ from mpio.cli.heartbeat_advice import (
     planned,
     present_settings,
     read_drills,
+    run_directories,
 )
 from mpio.cli.heartbeat_measure_ground import pattern_for
 from mpio.errors import InputError
@@ -48,6 +49,14 @@ def test_drills_tell_their_stalls_and_when_they_were(tmp_path: Path) -> None:
     assert (found + found).sources == found.sources * 2
 
 
+def test_a_directory_of_runs_stands_for_all_of_them(tmp_path: Path) -> None:
+    first, second = write_run(tmp_path / "out" / "a"), write_run(tmp_path / "out" / "b")
+    (tmp_path / "out" / "notes").mkdir()
+    (tmp_path / "empty").mkdir()
+    assert run_directories([tmp_path / "out", first]) == [first, second, first]
+    assert run_directories([tmp_path / "empty", tmp_path / "no"]) == [tmp_path / "empty", tmp_path / "no"]
+
+
 def test_the_planners_bound_is_the_longest_of_its_failures() -> None:
     found = planned(FAST, 2)
     assert found is not None
@@ -70,7 +79,7 @@ def test_failovers_that_were_seen_count() -> None:
     found.failovers.append((5, 4 * NS_PER_S))
     stall = failover_stall([Source(NS_PER_S, "given")], found)
     assert stall.stall_ns == 5 * NS_PER_S
-    assert "seen here" in stall.sources[0].words
+    assert "that met a failover here" in stall.sources[0].words
 
 
 def test_each_heartbeat_waits_for_its_own_requests() -> None:
