@@ -106,6 +106,12 @@ def test_the_page_for_people(tmp_path: Path) -> None:
         assert word in done.out
 
 
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs a file system in memory")
+def test_memory_is_not_taken_for_a_disk() -> None:
+    record = measure("/dev/shm", "--personality", "sbd")
+    assert any("this file system is in memory" in note for note in record["notes"])
+
+
 def test_a_sector_of_a_file_is_put_back(tmp_path: Path) -> None:
     path = tmp_path / "device"
     before = os.urandom(1 << 20)

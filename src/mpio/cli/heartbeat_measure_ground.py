@@ -117,7 +117,7 @@ async def _open_scratch(stack: contextlib.AsyncExitStack, place: Place, path: Pa
     if wish.placed or wish.load_area is not None:
         raise InputError("--region" if wish.placed else "--load-area", (
             f"goes with a device or a file that is there, and {path} gets a scratch file"))
-    if str(path).startswith("/dev/"):
+    if not path.is_dir() and str(path).startswith("/dev/"):
         raise InputError(str(path), "expected a device, a file, a directory or an iscsi:// URL, found nothing")
     sector = place.block_size or 4096
     need = _length(pattern_for(wish.personality, wish.nodes, sector, read_only=False))
