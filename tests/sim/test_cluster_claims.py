@@ -124,3 +124,38 @@ def test_poison_ends_its_victim_and_the_others_know_at_once_if_the_fence_was_ack
     reset = record_of(plan_with(poison, holds=False))
     dead = [told.t_ns for told in reset.told if told.kind == "PeerDead" and told.node == 0]
     assert dead[0] - reset.fenced[0].t_ns > TIMES["dead_ns"] - 2 * S
+
+
+# --- the others, where theory says that they are safe, and where not
+
+
+def of_others(personality: str, heartbeat: dict[str, object], *faults: Fault, **changes: object) -> ClusterPlan:
+    plan = plan_with(*faults, **changes)
+    return dataclasses.replace(
+        plan, personality=personality, heartbeat=heartbeat | {"fence_ns": S // 10}, reboot_ns=60 * S)  # type: ignore[arg-type]
+
+
+def test_a_block_that_others_see_long_before_its_writer_hears_of_it_breaks_o2cb_and_not_ours() -> None:
+    """S2 of the theory: the answer is held, then storage is lost altogether. A deadline must count from the issue."""
+    landed_ns = 12_155_600_000  # a heartbeat of node 1; it hears of it 0.2 ms later
+    held = Fault("hold_back", landed_ns + 100_000, 5 * S, 1)
+    faults = (held, Fault("blackhole", held.ends_ns, 15 * S, 1))
+    patient = SETTINGS | {"noop_out_interval": 30.0, "noop_out_timeout": 30.0, "timeout": 60.0, "checker_timeout": 60.0}
+    timers = {"heartbeat_threshold": 5, "idle_timeout_ms": 60_000}
+    exact = {"tpgts": (1,), "node_ppm": (0, 0), "jitter_ns": 0}
+    broken = dataclasses.replace(of_others("o2cb", timers, *faults, settings=patient), **exact)  # type: ignore[arg-type]
+    assert record_of(broken).counts["not-stopped that S2 predicts"] == 1
+    ours = dataclasses.replace(plan_with(*faults, settings=patient), **exact)  # type: ignore[arg-type]
+    record = record_of(ours)
+    assert [fence.life[0] for fence in record.fenced] == [1]
+    assert record.counts["told PeerDead"]
+
+
+@pytest.mark.parametrize(("msgwait", "found"), [(11, False), (3, True)])
+def test_a_pill_counts_as_taken_once_its_victim_must_have_fenced_itself(msgwait: int, found: bool) -> None:
+    """SBD's msgwait has to be longer than W + I + 2 l: the victim may be unable to read the pill."""
+    timers = {"watchdog": 5, "msgwait": msgwait, "pacemaker": False}
+    faults = (Fault("all_blackhole", 8 * S, 25 * S, 1), Fault("split", 8 * S, 25 * S, amount=1))
+    result = run_plan(of_others("sbd", timers, *faults))
+    assert ("not-stopped" in [violation.kind for violation in result.violations]) == found
+    assert found or not result.violations
