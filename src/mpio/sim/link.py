@@ -8,6 +8,7 @@ what a cut lost is sent again when the sender's back-off says so, not at the mom
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import log
 from typing import Protocol
 
 from mpio.errors import InputError
@@ -104,7 +105,7 @@ class Lane:
         start_ns = max(start_ns, self._paused_until_ns)
         delay_ns = conditions.delay_ns + self.extra_ns
         if conditions.jitter_ns:
-            delay_ns += int(rng.expovariate(1) * conditions.jitter_ns)
+            delay_ns += int(-log(1.0 - rng.random()) * conditions.jitter_ns)  # as `expovariate(1)`, without the call
         if conditions.loss:
             lost = 0
             while lost < DOUBLINGS_MAX and rng.random() < conditions.loss:

@@ -83,9 +83,15 @@ class VirtualFile:
 
     def poke(self) -> None:
         """It may have become readable or writable: let those run who wait for it."""
-        reader, writer = self._reader, self._writer
+        reader = self._reader
         if reader is not None and not reader.queued and self.readable():
             reader.queue(self.loop)
+        if self._writer is not None:
+            self.poke_writer()
+
+    def poke_writer(self) -> None:
+        """It may have become writable."""
+        writer = self._writer
         if writer is not None and not writer.queued and self.writable():
             writer.queue(self.loop)
 
@@ -339,7 +345,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
                         node.put_off(handle)
                         continue
                 self.steps += 1
-                handle._run()
+                try:  # as `Handle._run`, without the call
+                    handle._context.run(handle._callback, *handle._args)
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as crash:  # noqa: BLE001 - told at the end of the turn
+                    self._crashed(self, {"exception": crash})
             if self._stopping and self._crash is None:
                 return
             if self._crash is not None:

@@ -149,7 +149,7 @@ class Pipe:
         if self._read_unheard:
             self._unread -= self._read_unheard
             self._read_unheard = 0
-            self._source.poke()
+            self._source.poke_writer()
 
     def interrupt(self) -> None:
         """Reset the sink, whatever the state of the lane and of the source."""
@@ -241,6 +241,10 @@ class Stream(VirtualFile):
     def recv_into(self, buffer: memoryview, /) -> int:
         """See `io.net.Stream`."""
         chunks, room, count = self._chunks, len(buffer), 0
+        if len(chunks) == 1 and not self._taken and len(chunks[0]) <= room:  # mostly
+            chunk = chunks.popleft()
+            count = len(chunk)
+            buffer[:count] = chunk
         while chunks and count < room:
             chunk = chunks[0]
             part = min(room - count, len(chunk) - self._taken)
