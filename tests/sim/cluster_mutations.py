@@ -45,7 +45,7 @@ def error_extends(sound: Method) -> Method:
     return fail_round
 
 
-@mutation(60, Own, "_expire")
+@mutation(30, Own, "_expire")
 def watchdog_left_to_it(_sound: Method) -> Method:
     """The self-fence is the watchdog's job."""
     return lambda _self, _now: None
@@ -72,7 +72,7 @@ def any_own_block_will_do(_sound: Method) -> Method:
 # --- who is dead
 
 
-@mutation(60, Peer, "_new_life")
+@mutation(30, Peer, "_new_life")
 def generation_ignored(sound: Method) -> Method:
     """A slot that changes is alive, whatever generation it shows."""
     def new_life(self: Peer, found: own.Slot, now: int, changes: int) -> Any:
@@ -84,7 +84,7 @@ def generation_ignored(sound: Method) -> Method:
     return new_life
 
 
-@mutation(60, Own, "_fence")
+@mutation(30, Own, "_fence")
 def acknowledged_before_it_holds(sound: Method) -> Method:
     """The fence is acknowledged when it is ordered."""
     def fence(self: Own, cause: Cause, reason: str) -> None:
@@ -125,7 +125,7 @@ def pills_ignored(_sound: Method) -> Method:
     return lambda _self, _found: False
 
 
-@mutation(300, Own, "_poisoned")
+@mutation(100, Own, "_poisoned")
 def pill_of_another_life(sound: Method) -> Method:
     """A pill for this number is meant for this node, of whatever generation."""
     def poisoned(self: Own, found: dict[int, Any]) -> bool:
@@ -141,7 +141,7 @@ def pill_of_another_life(sound: Method) -> Method:
 # --- splits
 
 
-@mutation(120, Split, "judge")
+@mutation(60, Split, "judge")
 def tie_broken_both_ways(_sound: Method) -> Method:
     """Every node decides for itself, and for its own side."""
     def judge(self: Split, mine: quorum.View, peers: dict[int, Peer], now: int) -> tuple[int, ...]:
@@ -159,25 +159,19 @@ def tie_broken_both_ways(_sound: Method) -> Method:
     return judge
 
 
-@mutation(200, quorum, "_rank")
+@mutation(100, quorum, "_rank")
 def clients_do_not_matter(sound: Method) -> Method:
     """The larger side wins, whoever reaches it."""
     return lambda group: (sound(group)[0], 0, *sound(group)[2:])
 
 
-@mutation(400, quorum, "_rank")
-def clients_before_data(sound: Method) -> Method:
-    """The side that clients reach wins, even without storage."""
-    return lambda group: (True, max(view.score for view in group), 0, len(group), -group[0].node)
-
-
-@mutation(100, Split, "hear")
+@mutation(500, Split, "hear")
 def split_not_noticed(_sound: Method) -> Method:
     """Nodes that are alive on disk are enough of a cluster."""
     return lambda _self, _peers: []
 
 
-@mutation(100, Split, "judge")
+@mutation(60, Split, "judge")
 def split_never_decided(_sound: Method) -> Method:
     """A split heals sooner or later."""
     return lambda _self, _mine, _peers, _now: ()

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from mpio.heartbeat import quorum
 from mpio.sim.cluster import ClusterPlan, Fault, draw_plan, run_plan
 from mpio.sim.cluster.plan import CABLE, INSTANT
 from mpio.sim.cluster.run import Run
@@ -106,12 +107,25 @@ def test_of_two_halves_the_one_that_clients_reach_goes_on(lost: int) -> None:
     assert {fence.cause for fence in record.fenced} == {"quorum"}
 
 
+def without_storage_and_reached(node: int) -> ClusterPlan:
+    """Clients reach one side only, which loses its storage as the split begins, long before that is decided."""
+    plan = plan_with(Fault("clients_lost", 5 * S, 20 * S, 1 - node), Fault("split", 7 * S, 14 * S, amount=1),
+                     Fault("all_blackhole", 7 * S, 13 * S, node))
+    return dataclasses.replace(
+        plan, heartbeat=TIMES | {"deadline_ns": 10 * S, "dead_ns": 11 * S, "split_ns": 6 * S})
+
+
 def test_storage_ranks_above_clients() -> None:
     """The side without storage cannot win by being reached."""
-    record = record_of(plan_with(
-        Fault("clients_lost", 5 * S, 20 * S, 0), Fault("all_blackhole", 6 * S, 15 * S, 1),
-        Fault("split", 10 * S, 14 * S, amount=1)))
-    assert {fence.life[0] for fence in record.fenced} == {1}
+    for node in (0, 1):
+        assert {fence.life[0] for fence in record_of(without_storage_and_reached(node)).fenced} == {node}
+
+
+def test_clients_before_data_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        quorum, "_rank", lambda group: (True, max(view.score for view in group), 0, len(group), -group[0].node))
+    kinds = [violation.kind for violation in run_plan(without_storage_and_reached(1)).violations]
+    assert "unsafe-side" in kinds
 
 
 def test_poison_ends_its_victim_and_the_others_know_at_once_if_the_fence_was_acknowledged() -> None:
