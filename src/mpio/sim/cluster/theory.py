@@ -81,6 +81,11 @@ class StorageTheory:
         if cluster:
             yield self._cluster(cluster)
 
+    def _can_be_fenced(self, portal: int) -> bool:
+        """Whether a write in doubt on this path can be fenced by another one; else it waits until the path is back."""
+        groups = self._plan.tpgts
+        return self._plan.settings.get("reservation_key") is not None or groups.count(groups[portal]) > 1
+
     def _traces_ns(self, fault: Fault) -> int:
         """When its path is well again at the latest, whatever the fault did to it."""
         limp_ns = _SLOWEST_TCP * max(fault.amount, 1_000_000_000) if fault.kind in _LIMPING else 0
@@ -89,7 +94,8 @@ class StorageTheory:
     def _cluster(self, faults: list[Fault]) -> Trouble:
         begin_ns = faults[0].at_ns
         touched = dict.fromkeys(fault.portal for fault in faults)
-        if len(touched) == len(self._plan.tpgts) or any(fault.kind in _LIMPING for fault in faults):
+        if len(touched) == len(self._plan.tpgts) or any(fault.kind in _LIMPING for fault in faults) or (
+                not all(self._can_be_fenced(portal) for portal in touched)):
             return Trouble(begin_ns, max(self._traces_ns(fault) for fault in faults) + self.outage_ns)
         return Trouble(begin_ns, faults[-1].at_ns + len(faults) * self.stall_ns)
 
