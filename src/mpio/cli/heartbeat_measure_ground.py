@@ -117,8 +117,7 @@ async def _open_scratch(stack: contextlib.AsyncExitStack, place: Place, path: Pa
     if wish.placed or wish.load_area is not None:
         raise InputError("--region" if wish.placed else "--load-area", (
             f"goes with a device or a file that is there, and {path} gets a scratch file"))
-    if not path.is_dir() and str(path).startswith("/dev/"):
-        raise InputError(str(path), "expected a device, a file, a directory or an iscsi:// URL, found nothing")
+    _must_not_be_missing_device(path)
     sector = place.block_size or 4096
     need = _length(pattern_for(wish.personality, wish.nodes, sector, read_only=False))
     region_bytes = -(-need // _MIB) * _MIB
@@ -138,6 +137,12 @@ async def _open_scratch(stack: contextlib.AsyncExitStack, place: Place, path: Pa
         notes = ["through the page cache: reads come from memory, so they tell nothing of the disk"]
     return Ground(Region(blocks, 0, region_bytes), loaded, (region_bytes, SCRATCH_LOAD_BYTES),
                   f"a scratch file{_directness(blocks)}", notes, is_scratch=True)
+
+
+def _must_not_be_missing_device(path: Path) -> None:
+    """A device that is not there shall not become a file in /dev."""
+    if not path.is_dir() and str(path).startswith("/dev/"):
+        raise InputError(str(path), "expected a device, a file, a directory or an iscsi:// URL, found nothing")
 
 
 def _directness(blocks: Blocks) -> str:
