@@ -8,6 +8,7 @@ Sending: small PDUs are joined into one buffer, large data are passed on as view
 """
 
 from collections.abc import Callable
+from mmap import MAP_PRIVATE, mmap
 from struct import Struct
 from typing import Final
 
@@ -61,7 +62,8 @@ class PduReceiver:
         self.data_limit = DEFAULT_DATA_SEGMENT
         self.header_digest = False
         self.data_digest = False
-        self._view = memoryview(bytearray(STAGING_BYTES))
+        # Pages that nothing was received into take up no memory: of a connection that says little there are many
+        self._view = memoryview(mmap(-1, STAGING_BYTES, MAP_PRIVATE))
         self._start = 0  # first byte in staging that is not consumed
         self._end = 0  # first free byte in staging
         self._asked = False  # the owner was asked for a landing of the PDU at _start
