@@ -1,10 +1,10 @@
 """A node whose storage hangs while it joins must not become a member in a life that others may have called dead."""
 
 import pytest
-
-from mpio.events import Kind
 from tests.unit.heartbeat.test_own import cluster
 from tests.unit.heartbeat.world import Stall
+
+from mpio.events import Kind
 
 
 @pytest.mark.parametrize("begin", [2.5, 4.5, 6.5])
@@ -13,7 +13,7 @@ def test_a_life_that_was_called_dead_while_it_joined_does_not_become_a_member(be
     world.run(300)
     assert world.kinds(Kind.PEER_DEAD, 0)
     assert world.state(1) == "refused"
-    assert [told.fields["cause"] for told in world.kinds(Kind.JOIN_REFUSED, 1)][0].__str__().startswith("no heartbeat")
+    assert str(world.kinds(Kind.JOIN_REFUSED, 1)[0].fields["cause"]).startswith("no heartbeat")
     assert world.state(0) == "running"
 
 
