@@ -53,6 +53,7 @@ class NaiveSbd:
         self.live_at: int | None = None
         self.fed_at: int | None = None
         self.inquisitor_at = 0
+        self.uuid = b""
         self.connected: list[int] = []
         self.unanswered = 0
         self.unanswered_max = 0
@@ -81,8 +82,10 @@ class NaiveSbd:
             self.inquire()
 
     def check(self, header: bytes | None, slot: bytes | None) -> None:
-        if header is not None and header != self.header:
-            raise ServantEnds
+        if header is not None:
+            if header[:32] != self.header[:32] or (self.uuid and header != self.header[:32] + self.uuid):
+                raise ServantEnds
+            self.uuid = header[32:]
         if slot is not None and slot != (b"\1" + self.names[self.node].encode()).ljust(SECTOR, b"\0"):
             if self.mode == "joining":
                 self.mode = "refused"

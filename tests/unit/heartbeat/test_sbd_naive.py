@@ -57,8 +57,12 @@ def schedules(draw: st.DrawFn) -> Schedule:
         lambda node, begin, length, error: Stall(node, begin, begin + length, error),
         node, times, lengths, st.sampled_from(["", "", "EIO"]),
     ), max_size=4))
-    whats = st.sampled_from(["test", "unknown", "reset", "exit", "leave", "cut", "header", "slot"])
+    whats = st.sampled_from(["test", "unknown", "reset", "exit", "leave", "cut", "header", "uuid", "slot"])
     happenings = draw(st.lists(st.builds(Happening, whats, times, node, lengths), max_size=4))
+    if draw(st.booleans()):  # a node without disk and without the others
+        lost, begin, length = draw(node), draw(times), draw(st.integers(5, 40))
+        stalls.append(Stall(lost, begin, begin + length))
+        happenings.append(Happening("cut", begin + draw(lengths), lost, draw(lengths)))
     return Schedule(
         {number: f"node{number}" for number in range(count)}, draw(timers),
         tuple(draw(st.integers(0, 3_000)) for _ in range(count)), tuple(stalls), tuple(happenings),
@@ -103,7 +107,7 @@ def played(schedule: Schedule, make: Callable[[int, Schedule], Heartbeat]) -> Wo
         world.at(begin / 1e3 + node * 0.000_011, partial(start, node))
     for item in schedule.happenings:
         world.at(item.at, partial(happen, item))
-    world.run(110)
+    world.run(100)
     return world
 
 
@@ -112,8 +116,8 @@ def _happen(world: World, schedule: Schedule, item: Happening) -> None:
     if item.what in commands:
         world.disk[LAYOUT.mailbox(item.node):][:8] = bytes(8)
         world.disk[LAYOUT.mailbox(item.node)] = commands[item.what]
-    elif item.what in ("header", "slot"):
-        at = 15 if item.what == "header" else LAYOUT.slot(item.node) + 1
+    elif item.what in ("header", "uuid", "slot"):
+        at = {"header": 15, "uuid": 40, "slot": LAYOUT.slot(item.node) + 1}[item.what]
         world.disk[at] ^= 1
 
         def mend() -> None:
@@ -147,7 +151,7 @@ def _words(action: Action) -> str:
     return ""
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(schedule=schedules())
 def test_both_do_the_same(schedule: Schedule) -> None:
     expected = played(schedule, naive)
