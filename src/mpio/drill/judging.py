@@ -13,7 +13,7 @@ from mpio.drill.node import Node
 from mpio.drill.personality import FENCE_NS
 from mpio.drill.scenario import Scenario
 from mpio.events import Event
-from mpio.units import NS_PER_S, format_duration
+from mpio.units import NS_PER_S
 
 _WORST_FIRST = (Result.FAIL, Result.UNKNOWN, Result.PASS)
 
@@ -156,11 +156,6 @@ def summed_counts(nodes: Sequence[Judged]) -> dict[str, int]:
         for name, count in item.facts.counts.items():
             counts[name] = counts.get(name, 0) + count
     return counts
-
-
-def halted_words(node: Node, start_ns: int) -> str:
-    """`node 2 fenced after 4.1 s`."""
-    return f"node {node.number} {node.halted} after {format_duration(node.halted_ns - start_ns)}"
 
 
 def latency_metrics(nodes: Sequence[Node]) -> dict[str, int]:
