@@ -115,6 +115,21 @@ def reset_ends_no_tasks(_sound: Method) -> Method:
     return lambda _self, _lun, _status=None: 0
 
 
+# --- commands out of order
+
+
+@mutation(60, InitiatorTasks, "submit")
+def last_in_first_out(sound: Method) -> Method:
+    """A command that finds the window shut goes before those that wait already."""
+    def submit(self: InitiatorTasks, task: Task, now: int) -> None:
+        waiting = len(self._waiting)
+        sound(self, task, now)
+        if waiting and len(self._waiting) > waiting:
+            self._waiting.rotate(1)
+
+    return submit
+
+
 # --- answers that are not true
 
 
