@@ -165,7 +165,7 @@ class PathLife:
             session.on_reset = self._on_reset
             self._record(Kind.LOGIN_COMPLETED, tsih=session.connection.negotiated.tsih, tpgt=identity.tpgt)
             context.map.path_up(
-                self.path_id, identity, session.connection, self._lun, context.clock(), registered=self._registered)
+                self.path_id, identity, session, self._lun, context.clock(), registered=self._registered)
         except IdentityMismatch:
             session.on_lost = None
             yield from session.log_out()

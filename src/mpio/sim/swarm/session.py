@@ -28,24 +28,6 @@ class Reply:
     data: bytes
 
 
-class WatchedConnection(InitiatorConnection):
-    """A connection that tells the judge which commands it is given, in their order."""
-
-    def __init__(self, params: LoginParams, judge: Judge) -> None:
-        super().__init__(params)
-        self.number = 0
-        self._judge = judge
-
-    def submit(self, task: Task, now: int) -> None:
-        """See InitiatorConnection."""
-        super().submit(task, now)
-        self._judge.command_sent(self.number, task)
-
-    def sent_as(self, itt: int) -> Task | None:
-        """The task that has this tag now."""
-        return self._tasks.outstanding.get(itt)
-
-
 class Session:
     """A session, from its connect to its end.
 
@@ -60,7 +42,7 @@ class Session:
         self, params: LoginParams, settings: Settings, process: Process, clock: Callable[[], int], journal: Journal,
         name: str, after: Callable[[], None], judge: Judge,
     ) -> None:
-        self.connection = WatchedConnection(params, judge)
+        self.connection = InitiatorConnection(params)
         self.lost: Promise[str] = Promise()
         self.on_lost: Callable[[str], None] | None = None
         self.on_reset: Callable[[], None] | None = None
@@ -90,8 +72,8 @@ class Session:
                 attempt.cancel()
         if isinstance(answer, str):
             raise ConnectFailed(answer)
-        self.number = self.connection.number = answer.number
-        self._judge.session_begins(self.number, self.connection.sent_as)
+        self.number = answer.number
+        self._judge.session_begins(self.number, self._sent_as)
         self._endpoint = Endpoint(answer, self.connection, self._clock, self._on_event, self._after)
         try:
             self.connection.start(self._clock())
@@ -106,6 +88,15 @@ class Session:
         if isinstance(event, ev.LoginFailed):
             self.close("login ended")
             raise LoginRejected(event.message, status=event.status)
+
+    def submit(self, task: Task, now: int) -> None:
+        """See engine.map.TaskTransport. The judge is told in which order tasks come."""
+        self.connection.submit(task, now)
+        self._judge.command_sent(self.number, task)
+
+    def _sent_as(self, itt: int) -> Task | None:
+        """The task that has this tag now."""
+        return self.connection._tasks.outstanding.get(itt)  # noqa: SLF001 - the target's view of it is compared
 
     def pump(self) -> None:
         """Send what was submitted, if the connection is still there."""
@@ -122,7 +113,7 @@ class Session:
             read_buffer=memoryview(buffer) if read_length else None, timeout_ns=seconds(self._settings.timeout),
         )
         self._must_be_open()
-        self.connection.submit(task, self._clock())
+        self.submit(task, self._clock())
         self.pump()
         yield from wait(done)
         if task.outcome != Outcome.COMPLETED:
