@@ -13,7 +13,11 @@ from tests.peers import find
 
 from mpio.heartbeat.formats import sbd
 from mpio.heartbeat.formats.sbd import Command, Header, Message, Slot
+from mpio.heartbeat.machine import Action, Cause, Fence, Poison, Read, ReadDone, Write, WriteDone
 from mpio.heartbeat.region import Found, Holds, Layout, blank, look, look_length
+from mpio.heartbeat.sbd import Sbd, Settings
+from mpio.model.cluster import Sbd as Timers
+from mpio.units import NS_PER_S
 
 pytestmark = [
     pytest.mark.interop,
@@ -165,3 +169,83 @@ def test_sbd_clears_the_message_that_we_sent(disk: Disk) -> None:
     disk.sbd("message", "BOB", "clear")
     assert disk.message(0) == Message(Command.EMPTY, platform.node()[:63])
     assert disk.listed() == [["0", "bob", "clear", platform.node()[:63]]]
+
+
+TIMERS = Timers(watchdog=5, msgwait=1, allocate=0)
+"""With a msgwait for which a test can wait."""
+
+
+class Node:
+    """A machine on the real disk, in time of its own: every I/O takes a millisecond of that."""
+
+    def __init__(self, disk: Disk, node: int, names: dict[int, str]) -> None:
+        self.disk, self.now = disk, 0
+        self.machine = Sbd(Settings(node, names, TIMERS, disk.layout))
+        self.fences: list[Fence] = []
+        self.do(self.machine.start(0))
+
+    @property
+    def state(self) -> str:
+        return self.machine.status(self.now).state.value
+
+    def do(self, actions: list[Action]) -> None:
+        pending = list(actions)
+        while pending:
+            action = pending.pop(0)
+            if isinstance(action, Read):
+                self.now += 1_000_000
+                data = self.disk.read(action.offset, action.length)
+                pending += self.machine.handle(ReadDone(action.tag, data), self.now)
+            elif isinstance(action, Write):
+                self.now += 1_000_000
+                self.disk.write(action.offset, action.data)
+                pending += self.machine.handle(WriteDone(action.tag), self.now)
+            elif isinstance(action, Fence):
+                self.fences.append(action)
+
+    def live(self, seconds: int) -> None:
+        until = self.now + seconds * NS_PER_S
+        while (due := self.machine.next_deadline()) is not None and due <= until:
+            self.now = max(self.now, due)
+            self.do(self.machine.handle_timer(self.now))
+        self.now = max(self.now, until)
+
+
+@pytest.fixture
+def shared(disk: Disk) -> Disk:
+    """A disk with slots for alice and bob, allocated by sbd; header and machine agree on its times."""
+    disk.create(Header(TIMERS.watchdog, TIMERS.allocate, TIMERS.loop, TIMERS.msgwait, disk.sector, HEADER.uuid))
+    disk.sbd("allocate", "alice")
+    disk.sbd("allocate", "bob")
+    return disk
+
+
+@pytest.mark.parametrize("command", ["reset", "off", "crashdump"])
+def test_a_node_of_ours_dies_by_a_message_of_sbd(shared: Disk, command: str) -> None:
+    node = Node(shared, 1, {0: "alice", 1: "bob"})
+    node.live(10)
+    assert node.state == "running"
+    shared.sbd("message", "bob", command)
+    node.live(10)
+    assert [fence.cause for fence in node.fences] == [Cause.POISON]
+    assert node.fences[0].reason == f"{command} from {platform.node()[:63]}"
+
+
+def test_a_node_of_ours_clears_a_test_message_and_leaves_at_an_exit(shared: Disk) -> None:
+    node = Node(shared, 1, {0: "alice", 1: "bob"})
+    node.live(5)
+    shared.sbd("message", "bob", "test")
+    node.live(5)
+    assert shared.listed()[1] == ["1", "bob", "clear", ""]
+    assert node.state == "running"
+    shared.sbd("message", "bob", "exit")
+    node.live(5)
+    assert node.state == "left"
+    assert not node.fences
+
+
+def test_sbd_shows_the_pill_of_a_node_of_ours(shared: Disk) -> None:
+    node = Node(shared, 0, {0: "alice", 1: "bob"})
+    node.live(5)
+    node.do(node.machine.handle(Poison(1), node.now))
+    assert shared.listed() == [["0", "alice", "clear", ""], ["1", "bob", "reset", "alice"]]
