@@ -35,6 +35,8 @@ class SharedDisk:
     now: int = 0
     happened: list[tuple[int, int, Happened]] = field(default_factory=list)
     fenced: dict[int, int] = field(default_factory=dict)
+    issued: list[tuple[int, int]] = field(default_factory=list)
+    """When, and by whom, each I/O."""
     outstanding_max: int = 0
 
     def __post_init__(self) -> None:
@@ -80,6 +82,7 @@ class SharedDisk:
         for action in actions:
             match action:
                 case Read() | Write():
+                    self.issued.append((self.now, node))
                     self._out[node] += 1
                     self.outstanding_max = max(self.outstanding_max, self._out[node])
                     done, error = self._fate(node)

@@ -60,25 +60,32 @@ def rac(settings: Rac = Rac()) -> Make:  # noqa: B008
 ALL = {"sanlock": sanlock(), "ncs": ncs(), "rac": rac()}
 
 
-def fences(make: Make, stall_ns: int, phase_ns: int, victim: int = 0, nodes: tuple[int, ...] = (0,)) -> bool:
-    """Whether a node does not survive one stall that begins so long after one of its cycles should begin."""
-    machines: dict[int, Heartbeat] = {node: make(node, nodes) for node in nodes}
-    pace = make(victim, nodes).pace()
-    begun = 5 * pace.period_ns + phase_ns
-    world = SharedDisk(machines, (Trouble(victim, begun, begun + stall_ns),))
+def world_of(make: Make, nodes: tuple[int, ...], *troubles: Trouble) -> SharedDisk:
+    """A cluster that was just started."""
+    world = SharedDisk({node: make(node, nodes) for node in nodes}, troubles)
     for node in nodes:
         world.start(node)
-    world.run(begun + stall_ns + 2 * pace.limit_ns)
+    return world
+
+
+def fences(make: Make, stall_ns: int, begun: int, victim: int, nodes: tuple[int, ...]) -> bool:
+    """Whether a node does not survive one stall."""
+    world = world_of(make, nodes, Trouble(victim, begun, begun + stall_ns))
+    world.run(begun + stall_ns + 2 * make(victim, nodes).pace().limit_ns)
     assert world.outstanding_max <= IO_MAX
     assert list(world.fenced) in ([], [victim])
     return victim in world.fenced
 
 
 def survives_at_every_phase(make: Make, stall_ns: int, victim: int = 0, nodes: tuple[int, ...] = (0,)) -> bool:
-    """Phases over a period: on a grid, and close to both ends of it."""
+    """Stalls from the instant of each I/O of some cycles, which is the worst, from just after it, and from between."""
     period = make(victim, nodes).pace().period_ns
-    phases = [*range(0, period, period // 8), *(period + offset * MS for offset in range(-4, 25, 2))]
-    return not any(fences(make, stall_ns, phase, victim, nodes) for phase in phases)
+    world = world_of(make, nodes)
+    world.run(9 * period)
+    issued = [at for at, node in world.issued if node == victim and 5 * period <= at]
+    assert len(issued) >= 4
+    begins = [*issued, *(at + 1 for at in issued), *range(5 * period, 6 * period, period // 4)]
+    return not any(fences(make, stall_ns, begun, victim, nodes) for begun in begins)
 
 
 @pytest.mark.parametrize(("unit", "largest"), [(5, 30), (10, 59.75), (20, 119.75)])
