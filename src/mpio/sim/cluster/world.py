@@ -240,6 +240,7 @@ class World:
             self.record.leaving[life] = now
         elif event.kind is Kind.HEARTBEAT_STATE_CHANGED and event.fields.get("new") == "left":
             self.record.leaving.setdefault(life, now)
+            self.takeovers.ended(life)  # its application has stopped, whether others find the goodbye or not
             if not self.rules.has_beats:
                 self.register.call_over(life)  # nothing on disk tells of it; the cluster manager does
         elif event.kind is Kind.HEARTBEAT_NEGOTIATED:
