@@ -63,6 +63,7 @@ class Session:
         deadline_ns = self._clock() + timeout_ns
         connected: Promise[End | str] = Promise()
         attempt = cable.connect(self._process, connected.keep)
+        answer: End | str | None = None
         try:
             answer = yield from wait(connected, timeout_ns)
         except TimeoutError:
@@ -70,6 +71,8 @@ class Session:
         finally:
             if not connected.done:
                 attempt.cancel()
+            elif answer is None and isinstance(connected.value, End):
+                connected.value.close(abort=True)  # it came at the moment at which nobody wanted it any more
         if isinstance(answer, str):
             raise ConnectFailed(answer)
         self.number = answer.number
