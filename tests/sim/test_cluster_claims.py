@@ -1,6 +1,8 @@
 """What a cluster over maps promises, fault by fault."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -20,14 +22,14 @@ SETTINGS = {
 }
 
 
-def plan_with(*faults: Fault, nodes: int = 2, seed: int = 3, **changes: object) -> ClusterPlan:
+def plan_with(*faults: Fault, nodes: int = 2, seed: int = 3, **changes: Any) -> ClusterPlan:
     plan = draw_plan(seed, "own")
     settings = changes.pop("settings", SETTINGS)
     assert isinstance(settings, dict)
     return dataclasses.replace(
         plan, nodes=nodes, tpgts=(1, 1), heartbeat=TIMES, settings=settings, node_ppm=(-500, 500, 0, 0)[:nodes],
         shared=False, latency_ns=0, delay_ns=200_000, fence_late_ns=S // 10, reboot_ns=5 * S, faults=faults,
-        heal_ns=max(fault.ends_ns for fault in faults) + 8 * S, **changes)  # type: ignore[arg-type]
+        heal_ns=max(fault.ends_ns for fault in faults) + 8 * S, **changes)
 
 
 def record_of(plan: ClusterPlan) -> Record:
@@ -143,10 +145,10 @@ def test_poison_ends_its_victim_and_the_others_know_at_once_if_the_fence_was_ack
 # --- the others, where theory says that they are safe, and where not
 
 
-def of_others(personality: str, heartbeat: dict[str, object], *faults: Fault, **changes: object) -> ClusterPlan:
+def of_others(personality: str, heartbeat: Mapping[str, object], *faults: Fault, **changes: Any) -> ClusterPlan:
     plan = plan_with(*faults, **changes)
     return dataclasses.replace(
-        plan, personality=personality, heartbeat=heartbeat | {"fence_ns": S // 10}, reboot_ns=60 * S)  # type: ignore[arg-type]
+        plan, personality=personality, heartbeat={**heartbeat, "fence_ns": S // 10}, reboot_ns=60 * S)  # type: ignore[arg-type]
 
 
 def test_a_block_that_others_see_long_before_its_writer_hears_of_it_breaks_o2cb_and_not_ours() -> None:
