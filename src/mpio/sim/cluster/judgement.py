@@ -2,6 +2,7 @@
 
 from mpio.check.breach import Breach, Breaches
 from mpio.check.fencing import Trouble, due_ns, is_explained, merged
+from mpio.events import Kind
 from mpio.heartbeat.machine import Cause
 from mpio.sim.cluster.plan import Fault
 from mpio.sim.cluster.splits import check_splits
@@ -48,6 +49,10 @@ def _is_predicted(world: World, faults: list[Fault], breach: Breach) -> bool:
         return False
     if breach.rule == "risen":  # OCFS2 arms nothing while a node joins, and lets a life live again
         world.record.counts["risen that joining without a deadline allows"] += 1
+        return True
+    if any(told.kind == Kind.HEARTBEAT_RESUMED and 0 <= breach.t_ns - told.t_ns < rules.dead_ns
+           for told in world.record.told):  # it counts samples, and takes two in a row where it has no time to sleep
+        world.record.counts[f"{breach.rule} that an observer's own stall allows"] += 1
         return True
     late_ns = max(world.record.acks.values(), default=0)
     if terms.longest(terms.deadline_ns + late_ns) + terms.fence_ns + terms.period_ns // 2 > terms.deadline_ns + (
