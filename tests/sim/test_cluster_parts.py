@@ -6,8 +6,10 @@ from collections.abc import Callable
 import pytest
 
 from mpio.check.fencing import Takeovers
+from mpio.sim.cluster.draw import draw_plan
 from mpio.sim.cluster.manager import DELAY_NS, GRACE_NS, Manager
 from mpio.sim.cluster.network import ClusterNetwork, NetworkSpec, Socket
+from mpio.sim.cluster.plan import NETWORK, STORAGE
 from mpio.sim.cluster.work import Register, parse_unit, unit_block
 from mpio.sim.swarm.link import Cable, End, LaneSpec
 from mpio.sim.swarm.schedule import Process, Schedule
@@ -167,3 +169,19 @@ def test_a_unit_is_free_once_its_owner_is_over() -> None:
     assert not register.is_free(0)
     register.call_over_before((0, 3))
     assert register.is_free(0)
+
+
+def test_what_is_held_in_the_network_comes_out_before_others_take_over() -> None:
+    """Also where a hold comes upon a node whose heartbeat is late already; nothing helps against longer ones."""
+    upon_others = 0
+    for seed in range(400):
+        plan = draw_plan(seed, "own")
+        dead_ns, deadline_ns = plan.heartbeat["dead_ns"], plan.heartbeat["deadline_ns"]
+        for place, hold in enumerate(plan.faults):
+            if "hold" not in hold.kind:
+                continue
+            before = [fault for fault in plan.faults[:place] if fault.ends_ns + deadline_ns >= hold.at_ns
+                      and (fault.kind in STORAGE or (fault.node == hold.node and fault.kind not in NETWORK))]
+            upon_others += bool(before)
+            assert all(hold.ends_ns < fault.at_ns + dead_ns for fault in (*before, hold)), seed
+    assert upon_others > 20

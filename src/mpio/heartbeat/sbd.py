@@ -111,13 +111,14 @@ class _Step(Enum):
 class _Errand:
     """A pill on its way: written, then verified, then waited for."""
 
-    __slots__ = ("began", "dead_at", "node", "tag")
+    __slots__ = ("began", "dead_at", "is_back", "node", "tag")
 
     def __init__(self, node: int, now: int) -> None:
         self.node = node
         self.began = now
         self.tag = 0
         self.dead_at: int | None = None
+        self.is_back = False  # the cluster has heard it anew since
 
 
 class Sbd:
@@ -449,6 +450,8 @@ class Sbd:
             return
         self._peers[node] = PeerState.LIVE if connected else PeerState.SILENT
         self._changed_at[node] = now
+        if connected and node in self._errands:
+            self._errands[node].is_back = True
         self._tell(Kind.PEER_CONNECTED if connected else Kind.PEER_DISCONNECTED, node=node)
         total, heard = 1 + len(self._peers), 1 + sum(state is PeerState.LIVE for state in self._peers.values())
         healthy = total > 1 and (2 * heard > total)
@@ -505,6 +508,7 @@ class Sbd:
                 self._write_pill(errand, now)
         elif now >= errand.dead_at:
             del self._errands[errand.node]
-            self._peers[errand.node] = PeerState.DEAD
+            if not (errand.is_back and self._peers[errand.node] is PeerState.LIVE):  # else only its last life is over
+                self._peers[errand.node] = PeerState.DEAD
             cause = f"poisoned, and msgwait of {self.settings.timers.msgwait} s has passed"
             self._tell(Kind.PEER_DEAD, node=errand.node, generation=0, cause=cause)

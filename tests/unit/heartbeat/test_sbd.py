@@ -119,6 +119,21 @@ def test_a_pill_resets_its_node_and_its_sender_waits_for_msgwait() -> None:
     assert mailbox(world, 1) == sbd.Message(sbd.Command.RESET, "alpha")
 
 
+@pytest.mark.parametrize("is_back", [True, False])
+def test_who_is_back_before_msgwait_is_over_lives_though_its_last_life_is_dead(*, is_back: bool) -> None:
+    world = cluster(Timers(5, 10))
+    world.run(30)
+    world.give(0, Poison(1))
+    world.run(34)
+    assert list(world.fenced) == [1]
+    world.cut(0, 1)
+    if is_back:
+        world.at(36, lambda: world.cut(0, 1, heal=True))
+    world.run(60)
+    assert [item.fields["node"] for item in world.kinds(Kind.PEER_DEAD, 0)] == [1]
+    assert world.peer(0, 1) == ("live" if is_back else "dead")
+
+
 def test_a_pill_that_cannot_be_written_kills_nobody_in_anybodys_mind() -> None:
     world = cluster(Timers(5, 10), [Stall(0, 30, 100)])
     world.run(31)

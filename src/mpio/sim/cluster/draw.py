@@ -4,15 +4,23 @@ The deadlines are a few seconds, since a simulated second costs what it costs; w
 the storage's own times, which are drawn around them.
 """
 
-import dataclasses
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mpio.heartbeat.timing import least_dead_ns
 from mpio.sim.cluster.network import NetworkSpec
-from mpio.sim.cluster.plan import INSTANT, KINDS, ClusterPlan, Fault, FaultKind, Personality
+from mpio.sim.cluster.plan import (
+    INSTANT,
+    KINDS,
+    NETWORK,
+    STORAGE,
+    ClusterPlan,
+    Fault,
+    FaultKind,
+    Personality,
+)
 
 MS = 1_000_000
 S = 1000 * MS
@@ -33,7 +41,7 @@ def draw_plan(seed: int, personality: Personality | None = None) -> ClusterPlan:
     times = _TIMES[chosen](rng)
     heartbeat, fence_ns = times.heartbeat, times.heartbeat["fence_ns"]
     reboot_ns = rng.choice((2 * S, 3 * S, 5 * S)) + times.rejoin_ns
-    times = dataclasses.replace(times, held_max_ns=min(times.held_max_ns, reboot_ns))
+    times = replace(times, held_max_ns=min(times.held_max_ns, reboot_ns))
     faults = draw_faults(rng, nodes, len(tpgts), times)
     return ClusterPlan(
         seed=seed, nodes=nodes, tpgts=tpgts, personality=chosen, heartbeat=heartbeat,
@@ -140,7 +148,7 @@ def draw_faults(
             rng.randrange(portals), nodes))
     if is_hard:
         faults = _hard_faults(rng, nodes, portals, times)
-    return tuple(sorted((_bounded(fault, times.held_max_ns) for fault in faults), key=lambda fault: fault.at_ns))
+    return _bounded(sorted(faults, key=lambda fault: fault.at_ns), times)
 
 
 def _duration(rng: random.Random, deadline_ns: int) -> int:
@@ -148,11 +156,31 @@ def _duration(rng: random.Random, deadline_ns: int) -> int:
     return round(share * deadline_ns / MS) * MS
 
 
-def _bounded(fault: Fault, held_max_ns: int) -> Fault:
-    """What is held in the network must come out before others take over: longer is beyond every assumption of L."""
-    if "hold" in fault.kind and fault.for_ns > held_max_ns:
-        return Fault(fault.kind, fault.at_ns, held_max_ns, fault.node, fault.portal, fault.amount)
-    return fault
+def _bounded(faults: Sequence[Fault], times: _Times) -> tuple[Fault, ...]:
+    """What is held in the network must come out before others take over: longer is beyond every assumption of L.
+
+    Where faults follow each other that counts from the first, since when the heartbeat may be late.
+    """
+    found: list[Fault] = []
+    for fault in faults:
+        kept = fault
+        if "hold" in fault.kind:
+            left_ns = _late_since(found, fault, times.deadline_ns) + times.held_max_ns - fault.at_ns
+            if left_ns <= 0:
+                continue
+            kept = replace(fault, for_ns=min(fault.for_ns, left_ns))
+        found.append(kept)
+    return tuple(found)
+
+
+def _late_since(earlier: Sequence[Fault], fault: Fault, settles_ns: int) -> int:
+    """Since when a node can have been without storage as a fault of it begins."""
+    since = fault.at_ns
+    for other in reversed(earlier):
+        is_its = other.kind in STORAGE or (other.node == fault.node and other.kind not in NETWORK)
+        if is_its and other.ends_ns + settles_ns >= since:
+            since = other.at_ns
+    return since
 
 
 def _fault(
