@@ -151,16 +151,31 @@ def of_others(personality: str, heartbeat: Mapping[str, object], *faults: Fault,
         plan, personality=personality, heartbeat={**heartbeat, "fence_ns": S // 10}, reboot_ns=60 * S)  # type: ignore[arg-type]
 
 
+def landing_of_a_heartbeat(plan: ClusterPlan, node: int, after_ns: int) -> int:
+    """When the first heartbeat of a node's first life that lands after an instant does so."""
+    found: list[int] = []
+
+    def look(run: Run) -> None:
+        world = run.world
+        found.extend(at for block, at in world._landed.items() if world._sent[block][0] == (node, 1))
+
+    run_plan(plan, look)
+    return min(at for at in found if at > after_ns)
+
+
 def test_a_block_that_others_see_long_before_its_writer_hears_of_it_breaks_o2cb_and_not_ours() -> None:
     """S2 of the theory: the answer is held, then storage is lost altogether. A deadline must count from the issue."""
-    landed_ns = 12_155_600_000  # a heartbeat of node 1; it hears of it 0.2 ms later
-    held = Fault("hold_back", landed_ns + 100_000, 5 * S, 1)
-    faults = (held, Fault("blackhole", held.ends_ns, 15 * S, 1))
     patient = SETTINGS | {"noop_out_interval": 30.0, "noop_out_timeout": 30.0, "timeout": 60.0, "checker_timeout": 60.0}
     timers = {"heartbeat_threshold": 5, "idle_timeout_ms": 60_000}
     exact = {"tpgts": (1,), "node_ppm": (0, 0), "jitter_ns": 0}
-    broken = dataclasses.replace(of_others("o2cb", timers, *faults, settings=patient), **exact)  # type: ignore[arg-type]
-    assert record_of(broken).counts["not-stopped that S2 predicts"] == 1
+
+    def cluster_with(*faults: Fault) -> ClusterPlan:
+        return dataclasses.replace(of_others("o2cb", timers, *faults, settings=patient), **exact)  # type: ignore[arg-type]
+
+    landed_ns = landing_of_a_heartbeat(cluster_with(Fault("net_slow", 12 * S, S)), 1, 12 * S)
+    held = Fault("hold_back", landed_ns + 100_000, 5 * S, 1)  # its writer would hear of it 0.2 ms after it landed
+    faults = (held, Fault("blackhole", held.ends_ns, 15 * S, 1))
+    assert record_of(cluster_with(*faults)).counts["not-stopped that S2 predicts"] == 1
     ours = dataclasses.replace(plan_with(*faults, settings=patient), **exact)  # type: ignore[arg-type]
     record = record_of(ours)
     assert [fence.life[0] for fence in record.fenced] == [1]

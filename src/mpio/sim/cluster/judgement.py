@@ -43,6 +43,7 @@ def _is_predicted(world: World, faults: list[Fault], breach: Breach) -> bool:
     Either a heartbeat was on the medium long before its writer heard of it (S2). Or OCFS2's nodes agreed to wait, of
     whom one did not hang any more: it had asked before, nobody takes that back, and it never promises to wait itself.
     Or the disk lost a heartbeat that it had acknowledged: OCFS2 finds that out with the next one, and counts from it.
+    Or the observer itself hung: OCFS2 counts samples, and takes two in a row where it has no time to sleep.
     """
     rules, terms = world.rules, world.rules.terms
     if rules.counts_from_issue or not rules.has_beats:
@@ -50,14 +51,14 @@ def _is_predicted(world: World, faults: list[Fault], breach: Breach) -> bool:
     if breach.rule == "risen":  # OCFS2 arms nothing while a node joins, and lets a life live again
         world.record.counts["risen that joining without a deadline allows"] += 1
         return True
-    if any(told.kind == Kind.HEARTBEAT_RESUMED and 0 <= breach.t_ns - told.t_ns < rules.dead_ns
-           for told in world.record.told):  # it counts samples, and takes two in a row where it has no time to sleep
-        world.record.counts[f"{breach.rule} that an observer's own stall allows"] += 1
-        return True
     late_ns = max(world.record.acks.values(), default=0)
     if terms.longest(terms.deadline_ns + late_ns) + terms.fence_ns + terms.period_ns // 2 > terms.deadline_ns + (
             terms.period_ns):
         world.record.counts[f"{breach.rule} that S2 predicts"] += 1
+        return True
+    if any(told.kind == Kind.HEARTBEAT_RESUMED and 0 <= breach.t_ns - told.t_ns < rules.dead_ns
+           for told in world.record.told):
+        world.record.counts[f"{breach.rule} that an observer's own stall allows"] += 1
         return True
     since_ns = breach.t_ns - terms.longest(terms.deadline_ns) - terms.fence_ns
     if any(t_ns > since_ns for t_ns in world.record.negotiated.values()):
