@@ -98,7 +98,7 @@ def command(
         drain_ns, network=wire is not None,
     )
     order = Order(place, numbers, wire, idle_ns, fence, tuple(map(_host, ping)), dampen_ns, realtime, journal, as_json)
-    with _journal(order) as events, _speaking() as say:
+    with _speaking() as say, _journal(order, say) as events:
         status = asyncio.run(_run(order, wishes, events, say))
     if as_json:
         print(json.dumps(record(status)), flush=True)
@@ -121,7 +121,7 @@ def _host(text: str) -> Portal:
 
 
 @contextlib.contextmanager
-def _journal(order: Order) -> Iterator[Journal]:
+def _journal(order: Order, say: Say) -> Iterator[Journal]:
     """A journal that goes to the file and to standard output as it grows, without keeping the node waiting."""
     journal = Journal()
     with contextlib.ExitStack() as stack:
@@ -130,17 +130,19 @@ def _journal(order: Order) -> Iterator[Journal]:
                 file = stack.enter_context(order.journal.open("ab"))
             except OSError as error:
                 raise InputError("--journal", f"{order.journal}: {error.strerror}") from None
-            journal.sinks.append(_sink(stack, file.fileno(), Event.to_json))
-        journal.sinks.append(_sink(stack, sys.stdout.fileno(), Event.to_json if order.as_json else _for_people))
+            journal.sinks.append(_sink(stack, say, file.fileno(), Event.to_json))
+        journal.sinks.append(_sink(stack, say, sys.stdout.fileno(), Event.to_json if order.as_json else _for_people))
         yield journal
 
 
-def _sink(stack: contextlib.ExitStack, fd: int, render: Callable[[Event], str]) -> Callable[[Event], None]:
+def _sink(
+    stack: contextlib.ExitStack, say: Say, fd: int, render: Callable[[Event], str],
+) -> Callable[[Event], None]:
     lines = LineWriter(fd)
 
     def close() -> None:
         if not lines.close():
-            print(f"mpio: {lines.left_out or 'the last'} lines could not be written", file=sys.stderr)
+            say(f"{lines.left_out or 'the last'} lines could not be written")  # standard error may be full as well
 
     stack.callback(close)
     return lambda event: lines.write(render(event))
