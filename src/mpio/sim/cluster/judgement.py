@@ -121,9 +121,14 @@ def _check_due(
 
 
 def _check_pills(world: World, troubles: list[list[Trouble]], found: Breaches) -> None:
-    """Whoever is poisoned finds the pill with its next good heartbeat, or has none until its deadline."""
+    """Whoever is poisoned finds the pill with its next good heartbeat, or has none until its deadline.
+
+    Who never became a member has nothing to stop, and is refused.
+    """
     terms = world.rules.terms
     for life, sent in world.record.poisoned.items():
+        if life not in world.record.served:
+            continue
         written_ns = sent[0] + terms.longest(terms.period_ns) + 3 * terms.cycle_ns
         due = due_ns(written_ns, terms) + terms.longest(terms.period_ns)
         gone = world.record.gone.get(life, (world.schedule.now + 1, ""))[0]
