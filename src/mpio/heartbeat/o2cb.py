@@ -14,17 +14,16 @@ idle timeout. There are no pills: `Poison` is ignored.
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from mpio.events import Kind, Value
+from mpio.events import Kind
 from mpio.heartbeat.formats import o2cb
 from mpio.heartbeat.formats.broken import Broken
+from mpio.heartbeat.life import Life
 from mpio.heartbeat.machine import (
     Action,
     Cause,
     Connected,
     Disconnected,
     Extend,
-    Fence,
-    Happened,
     Held,
     Input,
     Leave,
@@ -127,17 +126,15 @@ class _Waits(Enum):
     GOODBYE = auto()
 
 
-class O2cb:
+class O2cb(Life):
     """The machine; see `machine.Heartbeat` for its calls."""
 
     def __init__(self, settings: Settings) -> None:
+        super().__init__(settings.node)
         self.settings = settings
-        self.node = settings.node
-        self.state = NodeState.IDLE
         self.slots = {node: _Slot(node) for node in settings.nodes if node != settings.node}
         self._layout = settings.layout
         self._span = settings.layout.span(settings.nodes[0], settings.nodes[-1])
-        self._actions: list[Action] = []
         self._tag = 0
         self._waits = _Waits.SLEEP
         self._began = 0
@@ -152,9 +149,6 @@ class O2cb:
         self._asked: dict[int, bool] = {}
         self._failed = ""
         self._taken = False
-        self._leaving = False
-        self._cause: Cause | None = None
-        self._reason = ""
 
     # the calls of the interface
 
@@ -217,28 +211,11 @@ class O2cb:
 
     # the own life
 
-    def _taken_actions(self) -> list[Action]:
-        actions, self._actions = self._actions, []
-        return actions
-
-    def _tell(self, kind: Kind, **fields: Value) -> None:
-        self._actions.append(Happened(kind, fields))
-
-    def _become(self, state: NodeState, cause: str) -> None:
-        old, self.state = self.state, state
-        self._tell(Kind.HEARTBEAT_STATE_CHANGED, old=old.value, new=state.value, cause=cause)
-
     def _peer_status(self, slot: _Slot, now: int) -> PeerStatus:
         age = None if slot.changed_at is None else now - slot.changed_at
         left = self.settings.timers.heartbeat_threshold - slot.equal
         dead_in = max(0, left * PERIOD_NS) if slot.state is PeerState.LIVE else None
         return PeerStatus(slot.node, slot.state, age, dead_in, slot.generation, slot.connected)
-
-    def _fence(self, cause: Cause, reason: str) -> None:
-        self._cause, self._reason = cause, reason
-        self._become(NodeState.FENCED, reason)
-        self._tell(Kind.NODE_FENCED, node=self.node, cause=cause.value, reason=reason)
-        self._actions.append(Fence(cause, reason))
 
     def _leave(self, now: int) -> None:
         if self.state is NodeState.IDLE or (self.state is NodeState.JOINING and self._written is None):

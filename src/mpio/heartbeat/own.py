@@ -16,18 +16,17 @@ dead or gone. A node with the wrong timing, or whose number is taken, is refused
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from mpio.events import Kind, Value
+from mpio.events import Kind
 from mpio.heartbeat import quorum
 from mpio.heartbeat.formats import own
 from mpio.heartbeat.formats.broken import Broken, Why
+from mpio.heartbeat.life import Life
 from mpio.heartbeat.machine import (
     Action,
     Cause,
     Connected,
     Disconnected,
     Extend,
-    Fence,
-    Happened,
     Held,
     Input,
     Leave,
@@ -120,19 +119,17 @@ class _Round:
         self.sweep: Sweep | None = None
 
 
-class Own:
+class Own(Life):
     """The machine; see `machine.Heartbeat` for its calls."""
 
     def __init__(self, settings: Settings) -> None:
+        super().__init__(settings.node)
         self.settings = settings
-        self.node = settings.node
         self.generation = settings.generation
-        self.state = NodeState.IDLE
         self.peers = {node: Peer(node, settings.timing) for node in settings.nodes if node != settings.node}
         self._timing = settings.timing
         self._layout = settings.layout
         self._slots = Slots(settings.region, settings.layout, settings.nodes)
-        self._actions: list[Action] = []
         self._tag = 0
         self._out: dict[int, tuple[Step, _Round, int]] = {}
         self._sequence = 0
@@ -147,7 +144,6 @@ class Own:
         self._predecessor_since = 0
         self._slot_changes = 0
         self._good_rounds = 0
-        self._late = False
         self._failing = False
         self._taken = ""
         self._overtaken: tuple[int, ...] = ()
@@ -156,8 +152,6 @@ class Own:
         """Generation that is meant, and the last heartbeat written without the pill, for each poisoned node."""
         self._negotiation = Negotiation(settings.node, settings.nodes, settings.generation, settings.timing.period_ns)
         self._split = Split(settings.timing)
-        self._cause: Cause | None = None
-        self._reason = ""
 
     # the calls of the interface
 
@@ -237,17 +231,6 @@ class Own:
     def _half(self) -> int:
         return self._timing.deadline_ns // 2
 
-    def _taken_actions(self) -> list[Action]:
-        actions, self._actions = self._actions, []
-        return actions
-
-    def _tell(self, kind: Kind, **fields: Value) -> None:
-        self._actions.append(Happened(kind, fields))
-
-    def _become(self, state: NodeState, cause: str) -> None:
-        old, self.state = self.state, state
-        self._tell(Kind.HEARTBEAT_STATE_CHANGED, old=old.value, new=state.value, cause=cause)
-
     def _expire(self, now: int) -> None:
         """The self-fence comes before everything else that is due."""
         if self._base is None or self.state not in (*_MEMBER, NodeState.LEAVING):
@@ -262,18 +245,13 @@ class Own:
             self._fence(Cause.STORAGE, f"no good heartbeat for {since}: {how}")
 
     def _fence(self, cause: Cause, reason: str) -> None:
-        self._cause, self._reason = cause, reason
         self._next_round = None
         self._negotiation.end()
-        self._become(NodeState.FENCED, reason)
-        self._tell(Kind.NODE_FENCED, node=self.node, cause=cause.value, reason=reason)
-        self._actions.append(Fence(cause, reason))
+        super()._fence(cause, reason)
 
     def _refuse(self, reason: str) -> None:
-        self._reason = reason
         self._next_round = None
-        self._tell(Kind.JOIN_REFUSED, cause=reason)
-        self._become(NodeState.REFUSED, reason)
+        super()._refuse(reason)
 
     def _held(self, now: int) -> None:
         if self.state is not NodeState.FENCED or not self._sequence:

@@ -14,9 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from mpio.events import Kind, Value
+from mpio.events import Kind
 from mpio.heartbeat.formats import sbd
 from mpio.heartbeat.formats.broken import Broken
+from mpio.heartbeat.life import Life
 from mpio.heartbeat.machine import (
     IO_MAX,
     Action,
@@ -24,8 +25,6 @@ from mpio.heartbeat.machine import (
     Connected,
     Disconnected,
     Extend,
-    Fence,
-    Happened,
     Held,
     Input,
     Leave,
@@ -121,20 +120,18 @@ class _Errand:
         self.is_back = False  # the cluster has heard it anew since
 
 
-class Sbd:
+class Sbd(Life):
     """The machine; see `machine.Heartbeat` for its calls."""
 
     def __init__(self, settings: Settings) -> None:
+        super().__init__(settings.node)
         self.settings = settings
-        self.node = settings.node
-        self.state = NodeState.IDLE
         timers = settings.timers
         self._watchdog_ns = timers.watchdog * NS_PER_S
         self._loop_ns = timers.loop * NS_PER_S
         self._patience_ns = timers.io_timeout * NS_PER_S
         self._layout = settings.layout
         self._mail = sbd.Message(sbd.Command.RESET, settings.names[settings.node])
-        self._actions: list[Action] = []
         self._tag = 0
         self._out: dict[int, None] = {}
         self._step = _Step.ENDED
@@ -152,8 +149,6 @@ class Sbd:
         self._errands: dict[int, _Errand] = {}
         self._healthy = False
         self._failing = ""
-        self._cause: Cause | None = None
-        self._reason = ""
 
     # the calls of the interface
 
@@ -236,17 +231,6 @@ class Sbd:
 
     # the own life
 
-    def _taken_actions(self) -> list[Action]:
-        actions, self._actions = self._actions, []
-        return actions
-
-    def _tell(self, kind: Kind, **fields: Value) -> None:
-        self._actions.append(Happened(kind, fields))
-
-    def _become(self, state: NodeState, cause: str) -> None:
-        old, self.state = self.state, state
-        self._tell(Kind.HEARTBEAT_STATE_CHANGED, old=old.value, new=state.value, cause=cause)
-
     def _fire(self, now: int) -> None:
         """The watchdog."""
         if self.state not in _MEMBER or self._fed_at is None or now < self._fed_at + self._watchdog_ns:
@@ -254,17 +238,6 @@ class Sbd:
         since = format_duration(now - (self._live_at or 0))
         self._fence(Cause.STORAGE, f"watchdog not fed for {self.settings.timers.watchdog} s, {since} after the last "
                                    f"liveness: {self._failing or 'storage hangs'}")
-
-    def _fence(self, cause: Cause, reason: str) -> None:
-        self._cause, self._reason = cause, reason
-        self._become(NodeState.FENCED, reason)
-        self._tell(Kind.NODE_FENCED, node=self.node, cause=cause.value, reason=reason)
-        self._actions.append(Fence(cause, reason))
-
-    def _refuse(self, reason: str) -> None:
-        self._reason = reason
-        self._tell(Kind.JOIN_REFUSED, cause=reason)
-        self._become(NodeState.REFUSED, reason)
 
     def _leave(self) -> None:
         """The watchdog is disarmed; nothing on disk tells of it."""

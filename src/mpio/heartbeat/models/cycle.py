@@ -7,7 +7,8 @@ but for the news of who is connected, no poison, and no quorum.
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from mpio.events import Kind, Value
+from mpio.events import Kind
+from mpio.heartbeat.life import Life
 from mpio.heartbeat.machine import (
     IO_MAX,
     Action,
@@ -15,8 +16,6 @@ from mpio.heartbeat.machine import (
     Connected,
     Disconnected,
     Extend,
-    Fence,
-    Happened,
     Held,
     Input,
     Leave,
@@ -74,7 +73,7 @@ class Pace:
     play_ns: int = 0
 
 
-class Cycle:
+class Cycle(Life):
     """The machine of all timing models. A stack gives its pace, which may change with what it sees."""
 
     def __init__(self, node: int, nodes: tuple[int, ...], generation: int, since: Since, sector: int = 512) -> None:
@@ -82,14 +81,12 @@ class Cycle:
             raise ValueError(f"nodes: expected each once, ascending, with {node} among them; found {nodes}")
         if not generation:
             raise ValueError("generation: expected a random number, found 0, which says that a node has left")
-        self.node = node
+        super().__init__(node)
         self.generation = generation
-        self.state = NodeState.IDLE
         self.peers = {peer: Peer(peer) for peer in nodes if peer != node}
         self._first, self._count = nodes[0], nodes[-1] - nodes[0] + 1
         self._since = since
         self._sector = sector
-        self._actions: list[Action] = []
         self._tag = 0
         self._given_up = 0
         self._reading: int | None = None  # tags of what the cycle waits for
@@ -100,8 +97,6 @@ class Cycle:
         self._base: int | None = None
         self._sequence = 0
         self._said_goodbye = False
-        self._cause: Cause | None = None
-        self._reason = ""
 
     def pace(self) -> Pace:
         """The stack's times as things stand."""
@@ -114,7 +109,7 @@ class Cycle:
         assert self.state is NodeState.IDLE, self.state
         self._become(NodeState.JOINING, "started")
         self._begin(now)
-        return self._taken()
+        return self._taken_actions()
 
     def handle(self, item: Input, now: int) -> list[Action]:
         """Take an input."""
@@ -132,7 +127,7 @@ class Cycle:
             case Received() | Reachable() | Poison() | Held():
                 pass
         self._expire(now)  # a limit may have become shorter
-        return self._taken()
+        return self._taken_actions()
 
     def handle_timer(self, now: int) -> list[Action]:
         """End, warn, give a read up, begin a cycle: what is due."""
@@ -147,7 +142,7 @@ class Cycle:
             self._next_cycle = now + pace.pause_ns
         if self._next_cycle is not None and now >= self._next_cycle and self._given_up < IO_MAX - 2:
             self._begin(now)
-        return self._taken()
+        return self._taken_actions()
 
     def next_deadline(self) -> int | None:
         """The first of what is due."""
@@ -197,7 +192,7 @@ class Cycle:
         mine = beats[self.node - self._first]
         if self.state in _MEMBER and mine is not None and mine.generation != self.generation:
             self._tell(Kind.SLOT_TAKEN, cause=f"generation {mine.generation:#x}")
-            self._end(Cause.SLOT, f"another node writes the slot of node {self.node}")
+            self._fence(Cause.SLOT, f"another node writes the slot of node {self.node}")
             return
         period = self.pace().period_ns
         for peer in self.peers.values():
@@ -249,13 +244,11 @@ class Cycle:
         if self.state is NodeState.LEAVING:
             self._stop(NodeState.LEFT, "could not say goodbye: the storage hangs")
         else:
-            self._end(Cause.STORAGE, f"no heartbeat for {format_duration(waited)}")
+            self._fence(Cause.STORAGE, f"no heartbeat for {format_duration(waited)}")
 
-    def _end(self, cause: Cause, reason: str) -> None:
-        self._cause, self._reason = cause, reason
-        self._stop(NodeState.FENCED, reason)
-        self._tell(Kind.NODE_FENCED, node=self.node, cause=cause.value, reason=reason)
-        self._actions.append(Fence(cause, reason))
+    def _fence(self, cause: Cause, reason: str) -> None:
+        self._rest()
+        super()._fence(cause, reason)
 
     def _leave(self, now: int) -> None:
         if self.state is NodeState.IDLE or (self.state is NodeState.JOINING and not self._sequence):
@@ -281,20 +274,12 @@ class Cycle:
         return Beat(self.node, 0, self._sequence, self.pace().dead_ns)
 
     def _stop(self, state: NodeState, reason: str) -> None:
-        self._next_cycle = self._reading = self._writing = self._base = None
+        self._rest()
         self._become(state, reason)
 
-    def _become(self, state: NodeState, cause: str) -> None:
-        old, self.state = self.state, state
-        self._tell(Kind.HEARTBEAT_STATE_CHANGED, old=old.value, new=state.value, cause=cause)
+    def _rest(self) -> None:
+        self._next_cycle = self._reading = self._writing = self._base = None
 
     def _dead_ns(self, peer: Peer) -> int:
         """By the peer's own settings, as soon as they are known."""
         return self.pace().dead_ns if peer.beat is None else peer.beat.dead_ns
-
-    def _tell(self, kind: Kind, **fields: Value) -> None:
-        self._actions.append(Happened(kind, fields))
-
-    def _taken(self) -> list[Action]:
-        actions, self._actions = self._actions, []
-        return actions
