@@ -65,7 +65,7 @@ def test_a_run_is_a_function_of_its_seed_in_any_process() -> None:
 
 
 def test_a_campaign_on_two_processes_adds_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mpio.sim.cluster.campaign.CHUNK", 5)
+    monkeypatch.setattr("mpio.sim.seeds.CHUNK", 5)
     tally = campaign(3, 12, 2)
     assert (tally.runs, tally.repeated, tally.unlike, tally.failed_runs) == (12, 5, [], 0)
     alone = campaign(3, 12, 1)

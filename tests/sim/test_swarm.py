@@ -16,9 +16,10 @@ from tests.sim.swarm_kit import MS, WORK, fault, plan
 
 from mpio.errors import InputError
 from mpio.proto.scsi import excluding
+from mpio.sim.seeds import CHUNK, Chunk
 from mpio.sim.swarm import Plan, RunResult, draw_plan, run_plan
 from mpio.sim.swarm.__main__ import main, report
-from mpio.sim.swarm.campaign import CHUNK, Chunk, SwarmLost, Tally, run_chunk, swarm
+from mpio.sim.swarm.campaign import SwarmLost, Tally, run_chunk, swarm
 from mpio.sim.swarm.coverage import universe
 from mpio.sim.swarm.plan import KINDS
 from mpio.sim.swarm.shrink import Shrinker
@@ -41,7 +42,7 @@ def texts(result: RunResult) -> list[str]:
 
 @functools.cache
 def tally_of(first: int) -> Tally:
-    return run_chunk(Chunk(first, CHUNK, None))[1]
+    return run_chunk(Chunk(first, CHUNK))[1]
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
@@ -156,7 +157,7 @@ def test_what_is_no_plan_is_refused_in_one_line(text: str) -> None:
 
 
 def test_a_campaign_on_two_processes_adds_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mpio.sim.swarm.campaign.CHUNK", 10)
+    monkeypatch.setattr("mpio.sim.seeds.CHUNK", 10)
     one, two = swarm(0, 25, 1), swarm(0, 25, 2)
     assert one.runs == two.runs == 25
     assert one.counts == two.counts
@@ -187,13 +188,13 @@ def test_a_lost_process_is_told_and_what_was_done_is_kept(monkeypatch: pytest.Mo
         def __init__(self, workers: int, mp_context: object) -> None:
             super().__init__(1)
 
-    def die_at_the_second(chunk: Chunk) -> tuple[Chunk, Tally, str]:
+    def die_at_the_second(chunk: Chunk, fence: str | None) -> tuple[Chunk, Tally, str]:
         if chunk.first:
             raise BrokenProcessPool
         return chunk, Tally(runs=chunk.count), ""
 
-    monkeypatch.setattr("mpio.sim.swarm.campaign.CHUNK", 5)
-    monkeypatch.setattr("mpio.sim.swarm.campaign.ProcessPoolExecutor", Pool)
+    monkeypatch.setattr("mpio.sim.seeds.CHUNK", 5)
+    monkeypatch.setattr("mpio.sim.seeds.ProcessPoolExecutor", Pool)
     monkeypatch.setattr("mpio.sim.swarm.campaign.run_chunk", die_at_the_second)
     with pytest.raises(SwarmLost, match="a process of the swarm died") as caught:
         swarm(0, 20, 2)
@@ -214,7 +215,7 @@ def test_failed_runs_are_counted_and_told() -> None:
 def test_unlike_repetitions_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     digests = iter(("a", "b"))
     monkeypatch.setattr(
-        "mpio.sim.swarm.campaign.run_chunk", lambda chunk: (chunk, Tally(runs=chunk.count), next(digests)))
+        "mpio.sim.swarm.campaign.run_chunk", lambda chunk, fence: (chunk, Tally(runs=chunk.count), next(digests)))
     assert swarm(7, 10, 1).unlike == [7]
 
 

@@ -6,6 +6,7 @@ result = run_plan(plan)         # violations, counts, digest
 
 from mpio.sim.cluster.draw import draw_plan
 from mpio.sim.cluster.plan import ClusterPlan, Fault
-from mpio.sim.cluster.run import RunResult, Violation, run_plan
+from mpio.sim.cluster.run import run_plan
+from mpio.sim.seeds import RunResult, Violation
 
 __all__ = ["ClusterPlan", "Fault", "RunResult", "Violation", "draw_plan", "run_plan"]

@@ -13,8 +13,9 @@ from mpio.errors import InputError
 from mpio.sim.cluster.campaign import CampaignLost, Tally, campaign
 from mpio.sim.cluster.draw import draw_plan
 from mpio.sim.cluster.plan import ClusterPlan
-from mpio.sim.cluster.run import Run, RunResult, run_plan
+from mpio.sim.cluster.run import Run, run_plan
 from mpio.sim.cluster.shrink import Shrinker
+from mpio.sim.seeds import RunResult
 
 SHOWN_MAX = 20
 _PROGRESS_S = 10.0

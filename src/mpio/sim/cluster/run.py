@@ -2,59 +2,26 @@
 
 result = run_plan(draw_plan(7))
 result.violations      # what must never happen, and did
+
+The kinds of violations are the rules of `check.fencing`, and lease, watchdog, unexplained, overdue, liveness, crash and
+runaway. Counted are fences, ends of lives and events, by name.
 """
 
 import hashlib
-import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from mpio.errors import MpioError
 from mpio.heartbeat.machine import PeerState
 from mpio.sim.cluster.judgement import judge
 from mpio.sim.cluster.plan import ClusterPlan
 from mpio.sim.cluster.splits import HalvesWatch
 from mpio.sim.cluster.theory import StorageTheory, expanded
 from mpio.sim.cluster.world import World
+from mpio.sim.seeds import RunResult, Violation, crashed
 
 BOOT_SPREAD_NS = 300_000_000
 JOIN_PERIODS = 20  # to join: some heartbeats until others have seen them, the slot watched before
 _LOOK_NS = 250_000_000
 _POLL_NS = 100_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """Something that must never happen.
-
-    `kind`: a rule of check.fencing, or one of lease, watchdog, unexplained, overdue, liveness, crash, runaway.
-    """
-
-    kind: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.kind}: {self.text}"
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """What came of a run.
-
-    Attributes:
-        violations: empty if all is well. counts: fences, ends of lives and events by name.
-        margins: of fences that had to come, how much of their time was left, permille; the least.
-        sim_ns, steps: how long it was. digest: of everything that happened.
-    """
-
-    seed: int
-    violations: tuple[Violation, ...]
-    counts: dict[str, int]
-    sim_ns: int
-    steps: int
-    recovered_ns: int | None
-    bound_ns: int
-    digest: str
 
 
 class Run:
@@ -120,6 +87,7 @@ class Run:
                 found.append(f"unit {unit} belongs to {owner}")
         return found
 
+
 def _never() -> bool:
     return False
 
@@ -132,10 +100,8 @@ def run_plan(plan: ClusterPlan, look: Callable[[Run], None] | None = None) -> Ru
     run = Run(plan)
     try:
         run.play()
-    except MpioError as error:
-        run.violations.append(Violation("runaway" if error.code == "runaway" else "crash", _where(error)))
     except Exception as error:  # noqa: BLE001 - any exception out of an engine is what the swarm looks for
-        run.violations.append(Violation("crash", _where(error)))
+        run.violations.append(crashed(error, frames=4))
     if look is not None:
         look(run)
     world = run.world
@@ -148,11 +114,3 @@ def run_plan(plan: ClusterPlan, look: Callable[[Run], None] | None = None) -> Ru
         seed=plan.seed, violations=tuple(run.violations), counts=dict(world.record.counts),
         sim_ns=world.schedule.now, steps=world.schedule.steps, recovered_ns=run.recovered_ns, bound_ns=run.bound_ns,
         digest=digest.hexdigest()[:16])
-
-
-def _where(error: Exception) -> str:
-    """The error, and where it came from."""
-    frames = traceback.extract_tb(error.__traceback__)[-4:]
-    places = " < ".join(
-        f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in reversed(frames))
-    return f"{type(error).__name__}: {error} ({places})"

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from mpio.sim.cluster.plan import ClusterPlan, Fault
-from mpio.sim.cluster.run import RunResult, run_plan
+from mpio.sim.cluster.run import run_plan
+from mpio.sim.seeds import RunResult
 
 RUNS_MAX = 300
 MS = 1_000_000

@@ -4,8 +4,9 @@ plan = draw_plan(seed)          # plain data
 result = run_plan(plan)         # violations, counts, digest
 """
 
+from mpio.sim.seeds import Violation
 from mpio.sim.swarm.draw import draw_plan
 from mpio.sim.swarm.plan import Fault, Plan
-from mpio.sim.swarm.run import RunResult, Violation, run_plan
+from mpio.sim.swarm.run import RunResult, run_plan
 
 __all__ = ["Fault", "Plan", "RunResult", "Violation", "draw_plan", "run_plan"]

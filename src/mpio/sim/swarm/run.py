@@ -10,17 +10,17 @@ each other's PDUs; that nothing is left over; and that nothing crashes.
 
 import hashlib
 import random
-import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from mpio.check.order import check_journal
 from mpio.engine.path import PathState
-from mpio.errors import MpioError
 from mpio.events import Kind
 from mpio.model.settings import Settings
 from mpio.planner.stall import reinstate_bound, stall_bound
+from mpio.sim import seeds
+from mpio.sim.seeds import Violation
 from mpio.sim.swarm import coverage
 from mpio.sim.swarm.disk import SwarmDisk
 from mpio.sim.swarm.faults import Parts, inject
@@ -46,41 +46,14 @@ _ENDS = (Kind.CONNECTION_LOST, Kind.CONNECT_FAILED)
 
 
 @dataclass(frozen=True, slots=True)
-class Violation:
-    """Something that must never happen.
-
-    `kind`: a BlockFault, the rule of a Breach, or one of liveness, deaf, verify, leak, identity, protocol, crash,
-    runaway.
-    """
-
-    kind: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.kind}: {self.text}"
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult:
+class RunResult(seeds.RunResult):
     """What came of a run.
 
-    Attributes:
-        violations: empty if all is well. counts: I/Os by "op outcome".
-        reached: what it covers; see `coverage`. sim_ns, steps: how long it was.
-        recovered_ns: from the heal until all was well; None if it did not come to that.
-        bound_ns: what it had for it.
-        digest: of everything that the run's journal says.
+    The kinds of its violations are a BlockFault, the rule of a Breach, or one of liveness, deaf, verify, leak,
+    identity, protocol, crash, runaway. `counts`: I/Os by "op outcome". `reached`: what it covers; see `coverage`.
     """
 
-    seed: int
-    violations: tuple[Violation, ...]
-    counts: dict[str, int]
     reached: tuple[str, ...]
-    sim_ns: int
-    steps: int
-    recovered_ns: int | None
-    bound_ns: int
-    digest: str
 
 
 def recovery_bound_ns(settings: Settings) -> int:
@@ -323,10 +296,8 @@ def run_plan(plan: Plan, look: Callable[[Run], None] | None = None) -> RunResult
         run = Run(plan)
         try:
             run.play()
-        except MpioError as error:
-            run.violations.append(Violation("runaway" if error.code == "runaway" else "crash", _where(error)))
         except Exception as error:  # noqa: BLE001 - any exception out of an engine is what the swarm looks for
-            run.violations.append(Violation("crash", _where(error)))
+            run.violations.append(seeds.crashed(error, frames=3))
     digest = hashlib.sha256()
     for host in run.parts.hosts:
         reached |= coverage.of_records(host.journal)
@@ -341,11 +312,3 @@ def run_plan(plan: Plan, look: Callable[[Run], None] | None = None) -> RunResult
         sim_ns=run.schedule.now, steps=run.schedule.steps, recovered_ns=run.recovered_ns, bound_ns=run.bound_ns,
         digest=digest.hexdigest()[:16],
     )
-
-
-def _where(error: Exception) -> str:
-    """The error, and where it came from."""
-    frames = traceback.extract_tb(error.__traceback__)[-3:]
-    places = " < ".join(
-        f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in reversed(frames))
-    return f"{type(error).__name__}: {error} ({places})"
