@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from mpio.errors import InputError
-from mpio.model.settings import FAST, Settings
+from mpio.model.settings import Settings
 from mpio.sim.cluster.network import NetworkSpec
+from mpio.sim.swarm.plan import plan_text, settings_of_one
 
 Personality = Literal["own", "o2cb", "sbd"]
 
@@ -103,18 +104,11 @@ class ClusterPlan:
 
     def settings_of(self, node: int) -> Settings:
         """The settings of one node's map."""
-        changes = dict(self.settings)
-        if changes.get("reservation_key") is not None:
-            changes["reservation_key"] += 256 * node
-        return FAST.replace(initiator_name=f"iqn.2026-01.dev.mpio:node{node}", **changes)
+        return settings_of_one(self.settings, node, "node")
 
     def to_json(self) -> str:
         """Readable, one fault a line, and stable."""
-        record = dataclasses.asdict(self)
-        faults = record.pop("faults")
-        head = json.dumps(record, indent=1)[:-2]
-        lines = ",\n".join("  " + json.dumps(fault) for fault in faults)
-        return f"{head},\n \"faults\": [\n{lines}\n ]\n}}\n" if faults else f'{head},\n "faults": []\n}}\n'
+        return plan_text(dataclasses.asdict(self))
 
     @classmethod
     def from_json(cls, text: str, where: str = "plan") -> "ClusterPlan":

@@ -95,18 +95,11 @@ class Plan:
 
     def settings_of(self, host: int) -> Settings:
         """The settings of one host."""
-        changes = dict(self.settings)
-        if changes.get("reservation_key") is not None:
-            changes["reservation_key"] += 256 * host
-        return FAST.replace(initiator_name=f"iqn.2026-01.dev.mpio:host{host}", **changes)
+        return settings_of_one(self.settings, host, "host")
 
     def to_json(self) -> str:
         """Readable, one fault a line, and stable."""
-        record = dataclasses.asdict(self)
-        faults = record.pop("faults")
-        head = json.dumps(record, indent=1)[:-2]
-        lines = ",\n".join("  " + json.dumps(fault) for fault in faults)
-        return f"{head},\n \"faults\": [\n{lines}\n ]\n}}\n" if faults else f'{head},\n "faults": []\n}}\n'
+        return plan_text(dataclasses.asdict(self))
 
     @classmethod
     def from_json(cls, text: str, where: str = "plan") -> "Plan":
@@ -122,3 +115,19 @@ class Plan:
             return cls(work=WorkSpec(**record.pop("work")), faults=faults, **record)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError(where, f"is no plan of a run: {error}") from None
+
+
+def plan_text(record: dict[str, Any]) -> str:
+    """A plan as JSON: readable, one fault a line, and stable."""
+    faults = record.pop("faults")
+    head = json.dumps(record, indent=1)[:-2]
+    lines = ",\n".join("  " + json.dumps(fault) for fault in faults)
+    return f"{head},\n \"faults\": [\n{lines}\n ]\n}}\n" if faults else f'{head},\n "faults": []\n}}\n'
+
+
+def settings_of_one(settings: dict[str, Any], number: int, name: str) -> Settings:
+    """The settings of one of several initiators: each has a name and a reservation key of its own."""
+    changes = dict(settings)
+    if changes.get("reservation_key") is not None:
+        changes["reservation_key"] += 256 * number
+    return FAST.replace(initiator_name=f"iqn.2026-01.dev.mpio:{name}{number}", **changes)
