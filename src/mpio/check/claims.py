@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from mpio.check.blocks import BlockFault, Finding
 from mpio.check.stall import FaultStall, FaultTrace, false_failovers
-from mpio.check.verdict import Claim, MissingData, Result, judge
-from mpio.events import Event, Value
+from mpio.check.verdict import Claim, MissingData, claim, judge_each
+from mpio.events import Event
 from mpio.units import format_duration
 
 _SHOWN_MAX = 5  # examples in the words of a claim; all of them are in the evidence
@@ -69,22 +69,13 @@ def judge_all(facts: Facts) -> list[Claim]:
         judges += [("stall within the bound", _stall), ("every fault had its effect", _effect),
                    ("paths reinstated", _reinstated)]
     judges += [("no I/O errors", _errors), ("no false failover", _no_false_failover), ("progress", _progress)]
-    return [judge(name, lambda named=name, by=function: _named(named, by(facts)))  # type: ignore[misc]
-            for name, function in judges]
-
-
-def _named(name: str, claim: Claim) -> Claim:
-    return Claim(name, claim.result, claim.detail, claim.evidence)
-
-
-def _claim(*, passed: bool, detail: str, evidence: Sequence[Value] = ()) -> Claim:
-    return Claim("", Result.PASS if passed else Result.FAIL, detail, tuple(evidence))
+    return judge_each(facts, judges)
 
 
 def _complete(facts: Facts) -> Claim:
     if not facts.complete:
         raise MissingData(f"the run did not come to its end: {facts.incomplete}")
-    return _claim(passed=True, detail="every step was done, and the region was read back")
+    return claim(passed=True, detail="every step was done, and the region was read back")
 
 
 def _no_data_lost(facts: Facts) -> Claim:
@@ -95,7 +86,7 @@ def _no_data_lost(facts: Facts) -> Claim:
         listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
         examples = "; ".join(str(finding) for finding in facts.findings[:_SHOWN_MAX])
         evidence = [f"{finding.kind} LBA {finding.lba}+{finding.blocks}" for finding in facts.findings[:100]]
-        return _claim(passed=False, detail=f"{listed} of {facts.region_blocks} blocks. {examples}", evidence=evidence)
+        return claim(passed=False, detail=f"{listed} of {facts.region_blocks} blocks. {examples}", evidence=evidence)
     if not facts.blocks_checked:
         raise MissingData("no block was read back")
     kinds_text = BlockFault.CHANGED if facts.read_only else ", ".join(
@@ -104,7 +95,7 @@ def _no_data_lost(facts: Facts) -> Claim:
         raise MissingData(f"{facts.unread_blocks} blocks with acknowledged writes could not be read back")
     if not facts.complete and not facts.read_only:
         raise MissingData(f"{facts.blocks_checked} blocks were right, but the final check is missing")
-    return _claim(passed=True, detail=f"{facts.blocks_checked} block reads checked, 0 blocks {kinds_text}")
+    return claim(passed=True, detail=f"{facts.blocks_checked} block reads checked, 0 blocks {kinds_text}")
 
 
 def _verified(facts: Facts) -> Claim:
@@ -112,14 +103,14 @@ def _verified(facts: Facts) -> Claim:
                for path, found in facts.verified.items() if found != facts.region_blocks]
     if missing or not facts.verified:
         raise MissingData("not read back at the end: " + ("; ".join(missing) or "any path"))
-    return _claim(passed=True, detail=f"{facts.region_blocks} blocks read back through each of "
+    return claim(passed=True, detail=f"{facts.region_blocks} blocks read back through each of "
                                       f"{len(facts.verified)} paths")
 
 
 def _stall(facts: Facts) -> Claim:
     if facts.max_stall == "any":
         worst = max(facts.stalls, key=lambda stall: stall.worst_stall_ns)
-        return _claim(passed=True, detail=f"no limit asked for; worst {_stall_text(worst, None)}")
+        return claim(passed=True, detail=f"no limit asked for; worst {_stall_text(worst, None)}")
     over, unknown, within = [], [], []
     for stall in facts.stalls:
         limit = facts.max_stall if isinstance(facts.max_stall, int) else stall.bound_ns
@@ -132,14 +123,14 @@ def _stall(facts: Facts) -> Claim:
         else:
             within.append(stall)
     if over:
-        return _claim(passed=False, evidence=[stall.trace.marks[0].seq for stall in over],
+        return claim(passed=False, evidence=[stall.trace.marks[0].seq for stall in over],
                       detail="; ".join(_stall_text(stall, facts.max_stall) for stall in over[:_SHOWN_MAX]))
     if unknown:
         raise MissingData("; ".join(unknown[:_SHOWN_MAX]))
     if not within:
-        return _claim(passed=True, detail="no fault was to take a path away")
+        return claim(passed=True, detail="no fault was to take a path away")
     worst = max(within, key=lambda stall: stall.worst_stall_ns)
-    return _claim(passed=True, detail=f"worst of {len(within)} faults: {_stall_text(worst, facts.max_stall)}",
+    return claim(passed=True, detail=f"worst of {len(within)} faults: {_stall_text(worst, facts.max_stall)}",
                   evidence=[worst.trace.marks[0].seq])
 
 
@@ -162,9 +153,9 @@ def _effect(facts: Facts) -> Claim:
     if wrong and not facts.complete:
         raise MissingData(f"the run was broken off; until then, {wrong[0][0]} {wrong[0][1]}")
     if wrong:
-        return _claim(passed=False, detail="; ".join(f"{trace} {what}" for trace, what in wrong[:_SHOWN_MAX]),
+        return claim(passed=False, detail="; ".join(f"{trace} {what}" for trace, what in wrong[:_SHOWN_MAX]),
                       evidence=[trace.marks[0].seq for trace, _ in wrong])
-    return _claim(passed=True, detail=f"{detected} detected" + (f", {rode} ridden through" if rode else ""))
+    return claim(passed=True, detail=f"{detected} detected" + (f", {rode} ridden through" if rode else ""))
 
 
 def _reinstated(facts: Facts) -> Claim:
@@ -191,31 +182,31 @@ def _reinstated(facts: Facts) -> Claim:
     if late and not facts.complete:
         raise MissingData(f"the run was broken off; until then, {late[0][0]} {late[0][1]}")
     if late:
-        return _claim(passed=False, detail="; ".join(f"{trace} {what}" for trace, what in late[:_SHOWN_MAX]),
+        return claim(passed=False, detail="; ".join(f"{trace} {what}" for trace, what in late[:_SHOWN_MAX]),
                       evidence=[trace.marks[0].seq for trace, _ in late])
     if facts.max_reinstate == "bound" and limit is None:
         raise MissingData("no bound is known")
     bound = f" (bound {format_duration(limit)})" if limit is not None and facts.max_reinstate != "any" else ""
-    return _claim(passed=True, detail=f"{count} returns, the slowest {format_duration(worst_ns)} after its heal{bound}")
+    return claim(passed=True, detail=f"{count} returns, the slowest {format_duration(worst_ns)} after its heal{bound}")
 
 
 def _errors(facts: Facts) -> Claim:
     bad = {name: count for name, count in facts.counts.items()
            if count and not name.endswith((" ok", " unfinished")) and not name.startswith("verification")}
     if not bad:
-        return _claim(passed=True, detail=f"{sum(facts.counts.values())} I/Os, none failed")
+        return claim(passed=True, detail=f"{sum(facts.counts.values())} I/Os, none failed")
     listed = ", ".join(f"{count} {name}" for name, count in sorted(bad.items()))
     first = f"; first: {facts.errors[0]}" if facts.errors else ""
-    return _claim(passed=facts.errors_allowed, detail=f"{listed}{first}{' (allowed)' if facts.errors_allowed else ''}",
+    return claim(passed=facts.errors_allowed, detail=f"{listed}{first}{' (allowed)' if facts.errors_allowed else ''}",
                   evidence=list(facts.errors[:100]))
 
 
 def _no_false_failover(facts: Facts) -> Claim:
     wrong = false_failovers(facts.events, [*facts.traces, *facts.cut_short])
     if not wrong:
-        return _claim(passed=True, detail="no path was given up but those that a fault was on")
+        return claim(passed=True, detail="no path was given up but those that a fault was on")
     listed = "; ".join(f"{event.source} {event.kind}: {event.fields.get('cause', '')}" for event in wrong[:_SHOWN_MAX])
-    return _claim(passed=facts.false_failovers_allowed, detail=f"{len(wrong)} without a fault: {listed}",
+    return claim(passed=facts.false_failovers_allowed, detail=f"{len(wrong)} without a fault: {listed}",
                   evidence=[event.seq for event in wrong[:100]])
 
 
@@ -224,13 +215,13 @@ def _progress(facts: Facts) -> Claim:
     if not done:
         if not facts.complete:
             raise MissingData("the run was broken off before any I/O ended")
-        return _claim(passed=False, detail="no I/O ended well")
+        return claim(passed=False, detail="no I/O ended well")
     if facts.unfinished:
         if not facts.complete:
             raise MissingData(f"{facts.unfinished} I/Os were under way when the run was broken off")
-        return _claim(passed=False, detail=f"{facts.unfinished} I/Os had not ended when the run did")
+        return claim(passed=False, detail=f"{facts.unfinished} I/Os had not ended when the run did")
     if facts.stalls and not facts.ended_after_heal:
         if not facts.complete:
             raise MissingData("the run was broken off before the last fault was healed")
-        return _claim(passed=False, detail="no I/O ended after the last fault was healed")
-    return _claim(passed=True, detail=f"{done} I/Os ended well")
+        return claim(passed=False, detail="no I/O ended after the last fault was healed")
+    return claim(passed=True, detail=f"{done} I/Os ended well")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from mpio.check.stall import FaultTrace, Outage, node_of, outages
-from mpio.check.verdict import Claim, MissingData, Result, judge
-from mpio.events import Event, Kind, Value
+from mpio.check.verdict import Claim, MissingData, claim, judge_each
+from mpio.events import Event, Kind
 from mpio.units import NS_PER_S, format_duration
 
 LATE_NS = NS_PER_S
@@ -96,16 +96,7 @@ def judge_cluster(facts: ClusterFacts) -> list[Claim]:
         ("dead nodes were noticed", _noticed), ("heartbeat margin", _margin)]
     if facts.has_service:
         judges.append(("the service went on", _service))
-    return [judge(name, lambda named=name, by=function: _named(named, by(facts)))  # type: ignore[misc]
-            for name, function in judges]
-
-
-def _named(name: str, claim: Claim) -> Claim:
-    return Claim(name, claim.result, claim.detail, claim.evidence)
-
-
-def _claim(*, passed: bool, detail: str, evidence: Sequence[Value] = ()) -> Claim:
-    return Claim("", Result.PASS if passed else Result.FAIL, detail, tuple(evidence))
+    return judge_each(facts, judges)
 
 
 # --- causes of fences
@@ -145,12 +136,12 @@ def _needless(facts: ClusterFacts) -> Claim:
     fences = facts.of_kind(Kind.NODE_FENCED)
     wrong = [fence for fence in fences if not _reason(facts, fence)]
     if wrong:
-        return _claim(passed=False, detail="; ".join(_needless_words(facts, fence) for fence in wrong),
+        return claim(passed=False, detail="; ".join(_needless_words(facts, fence) for fence in wrong),
                       evidence=[fence.seq for fence in wrong])
     if not facts.complete and not fences:
         raise MissingData("the run was broken off; until then nobody was fenced")
     told = "; ".join(f"node {node_of(fence.source)}: {_reason(facts, fence)}" for fence in fences)
-    return _claim(passed=True, detail=told or "nobody was fenced", evidence=[fence.seq for fence in fences])
+    return claim(passed=True, detail=told or "nobody was fenced", evidence=[fence.seq for fence in fences])
 
 
 def _needless_words(facts: ClusterFacts, fence: Event) -> str:
@@ -221,10 +212,10 @@ def _missed(facts: ClusterFacts) -> Claim:
             kept.append("a split was decided")
     evidence = [event.seq for event in halted.values()]
     if late:
-        return _claim(passed=False, detail="; ".join(late), evidence=evidence)
+        return claim(passed=False, detail="; ".join(late), evidence=evidence)
     if not kept:
-        return _claim(passed=True, detail="no fault asked for a fence")
-    return _claim(passed=True, detail="; ".join(kept), evidence=evidence)
+        return claim(passed=True, detail="no fault asked for a fence")
+    return claim(passed=True, detail="; ".join(kept), evidence=evidence)
 
 
 # --- what fences are for
@@ -247,7 +238,7 @@ def _split_brain(facts: ClusterFacts) -> Claim:
     if facts.service_found:
         wrong.append((None, facts.service_found))
     if wrong:
-        return _claim(passed=False, detail="; ".join(words for _, words in wrong[:5]),
+        return claim(passed=False, detail="; ".join(words for _, words in wrong[:5]),
                       evidence=[seq for seq, _ in wrong if seq is not None])
     if not facts.complete:
         raise MissingData("the run was broken off; until then no two nodes wrote the same")
@@ -255,7 +246,7 @@ def _split_brain(facts: ClusterFacts) -> Claim:
     calls = {0: "no node was called dead", 1: "one call that a node is dead, made after its end"}.get(
         dead, f"{dead} calls that a node is dead, all made after its end")
     writes = f"; {len(facts.writes)} writes of the service, by one node at a time" if facts.writes else ""
-    return _claim(passed=True, detail=calls + writes)
+    return claim(passed=True, detail=calls + writes)
 
 
 def _two_at_once(writes: Sequence[ServiceWrite], halted: Mapping[int, Event]) -> list[str]:
@@ -299,10 +290,10 @@ def _noticed(facts: ClusterFacts) -> Claim:
             else:
                 longest_ns = max(longest_ns, seen - halt.t_ns)
     if late:
-        return _claim(passed=False, detail="; ".join(late))
+        return claim(passed=False, detail="; ".join(late))
     if not halted:
-        return _claim(passed=True, detail="no node ended before its time")
-    return _claim(passed=True, detail=f"{len(halted)} ended; the others knew within {format_duration(longest_ns)}",
+        return claim(passed=True, detail="no node ended before its time")
+    return claim(passed=True, detail=f"{len(halted)} ended; the others knew within {format_duration(longest_ns)}",
                   evidence=[event.seq for event in halted.values()])
 
 
@@ -328,7 +319,7 @@ def _margin(facts: ClusterFacts) -> Claim:
     detail = (f"at the least {left} of {format_duration(facts.deadline_ns)} was left "
               f"({max(margin_ns, 0) / facts.deadline_ns:.0%}), on node {node}, "
               f"{format_duration(at_ns - facts.began_ns)} after the heartbeats began")
-    return _claim(passed=margin_ns >= facts.min_margin * facts.deadline_ns, detail=detail)
+    return claim(passed=margin_ns >= facts.min_margin * facts.deadline_ns, detail=detail)
 
 
 def _without_limit(facts: ClusterFacts, node: int) -> list[tuple[int, int]]:
@@ -352,7 +343,7 @@ def _service(facts: ClusterFacts) -> Claim:
     detail = (f"on {places}; {len(ends)} writes, the longest pause {format_duration(gap_ns)}, "
               f"{format_duration(gap_at - facts.began_ns)} after the heartbeats began")
     running = [node for node in facts.nodes if node not in _halts(facts)]
-    return _claim(passed=gap_ns <= limit_ns or not running, detail=f"{detail}; at most {format_duration(limit_ns)}")
+    return claim(passed=gap_ns <= limit_ns or not running, detail=f"{detail}; at most {format_duration(limit_ns)}")
 
 
 def _outage_of_all_ns(facts: ClusterFacts) -> int:

@@ -5,10 +5,14 @@ unknown: it never passes. The verdict is the worst of all: fail before unknown b
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import partial
+from typing import TypeVar
 
 from mpio.events import Value
+
+Facts = TypeVar("Facts")
 
 
 class Result(StrEnum):
@@ -45,6 +49,20 @@ def judge(name: str, judge_it: Callable[[], Claim]) -> Claim:
         return Claim(name, Result.UNKNOWN, str(missing))
     except Exception as crash:  # noqa: BLE001 - a checker that fails must not pass, and must not hide the others
         return Claim(name, Result.UNKNOWN, f"the check itself failed: {type(crash).__name__}: {crash}")
+
+
+def judge_each(facts: Facts, judges: Sequence[tuple[str, Callable[[Facts], Claim]]]) -> list[Claim]:
+    """The claim of every judge, under its name."""
+    return [judge(name, partial(_judge_by, name, by, facts)) for name, by in judges]
+
+
+def _judge_by(name: str, by: Callable[[Facts], Claim], facts: Facts) -> Claim:
+    return replace(by(facts), name=name)
+
+
+def claim(*, passed: bool, detail: str, evidence: Sequence[Value] = ()) -> Claim:
+    """What a judge says that could tell; its name comes with `judge_each`."""
+    return Claim("", Result.PASS if passed else Result.FAIL, detail, tuple(evidence))
 
 
 def overall(claims: Sequence[Claim]) -> Result:

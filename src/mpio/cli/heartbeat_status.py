@@ -13,7 +13,7 @@ from mpio.cli.options import DURATION
 from mpio.heartbeat.bystander import Beat, Bystander, Look, SlotView
 from mpio.heartbeat.formats import own, sbd
 from mpio.heartbeat.formats.o2cb import PERIOD_MS
-from mpio.heartbeat.region import Holds, Layout, layout_of
+from mpio.heartbeat.region import Holds, Layout
 from mpio.units import NS_PER_S, format_duration
 
 PERIODS = 3.5  # to look for: two changes, wherever in its period a node is, and some delay
@@ -50,14 +50,10 @@ def command(place: Place, sample_ns: int | None, as_json: bool) -> int:
 
 
 async def _look(place: Place, sample_ns: int | None) -> Seen:
-    from mpio.io.heartbeat_region import find, must_be_region, read, read_slots
+    from mpio.io.heartbeat_region import find_region, read, read_slots
 
     async with place.open(read_only=True) as blocks:
-        found = await find(blocks)
-        must_be_region(found, place.name)
-        header = found.header
-        layout = layout_of(header) if header is not None else Layout(Holds.O2CB, blocks.block_size)
-        layout.must_fit(blocks.size_bytes, place.name)
+        header, layout = await find_region(blocks, place.name)
         period_ns = period_of(header)
         interval_ns = period_ns // 4
         bystander = Bystander(layout, interval_ns, header.region if isinstance(header, own.Header) else b"")

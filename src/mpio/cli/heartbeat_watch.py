@@ -17,7 +17,6 @@ from mpio.cli.options import DURATION
 from mpio.heartbeat.alarm import Alarms, Level, Note, Tally
 from mpio.heartbeat.bystander import Bystander
 from mpio.heartbeat.formats import own
-from mpio.heartbeat.region import Holds, Layout, layout_of
 from mpio.units import NS_PER_S, format_duration
 
 LOOKS_PER_PERIOD = 4
@@ -58,18 +57,14 @@ def command(place: Place, percent: float, interval_ns: int | None, for_ns: int |
 async def _watch(
     place: Place, percent: float, interval_ns: int | None, for_ns: int | None, *, as_json: bool
 ) -> Seen:
-    from mpio.io.heartbeat_region import find, must_be_region, read_slots
+    from mpio.io.heartbeat_region import find_region, read_slots
 
     ending = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, ending.set)
     alarms, warnings = Alarms(percent), 0
     async with place.open(read_only=True) as blocks:
-        found = await find(blocks)
-        must_be_region(found, place.name)
-        header = found.header
-        layout = layout_of(header) if header is not None else Layout(Holds.O2CB, blocks.block_size)
-        layout.must_fit(blocks.size_bytes, place.name)
+        header, layout = await find_region(blocks, place.name)
         interval_ns = interval_ns or period_of(header) // LOOKS_PER_PERIOD
         bystander = Bystander(layout, interval_ns, header.region if isinstance(header, own.Header) else b"")
         begin = time.monotonic_ns()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mpio.errors import InputError
 from mpio.heartbeat.formats import own, sbd
 from mpio.heartbeat.formats.broken import SECTOR_SIZES, Broken
-from mpio.heartbeat.region import Found, Holds, Layout, blank, look, look_length
+from mpio.heartbeat.region import Found, Holds, Layout, blank, layout_of, look, look_length
 from mpio.io.heartbeat_store import Blocks
 
 TIMEOUT_S = 30.0  # for one request: longer than a failover should take, short enough for a person
@@ -122,6 +122,15 @@ async def read_slots(blocks: Blocks, layout: Layout, timeout_s: float = TIMEOUT_
         return [data.words] * layout.slots
     found = [await read(blocks, layout.slot(node), step, timeout_s) for node in range(layout.slots)]
     return [piece.words if isinstance(piece, Unread) else piece for piece in found]
+
+
+async def find_region(blocks: Blocks, where: str) -> tuple[sbd.Header | own.Header | None, Layout]:
+    """The header, which OCFS2's has not, and where its sectors are. Raises InputError unless a whole region is here."""
+    found = await find(blocks)
+    must_be_region(found, where)
+    layout = Layout(Holds.O2CB, blocks.block_size) if found.header is None else layout_of(found.header)
+    layout.must_fit(blocks.size_bytes, where)
+    return found.header, layout
 
 
 def must_be_region(found: Found, where: str) -> None:
