@@ -111,22 +111,45 @@ def lose_a_write(target: Served) -> None:
     store.write = write_and_kick  # type: ignore[method-assign]
 
 
-def test_the_reservation_lasts_until_the_path_is_back_and_the_keys_until_the_end() -> None:
+def test_alone_the_reservation_lasts_until_the_path_is_back_and_the_keys_until_the_end() -> None:
     async def main() -> None:
         async with served(make_node(), (1, 2)) as target:
             state = reservations(target)
-            async with mpio.open_map(target.addresses(), SLOW.replace(reservation_key=0xABC0)) as disk:
+            settings = SLOW.replace(reservation_key=0xABC0, exclusive=True)
+            async with mpio.open_map(target.addresses(), settings) as disk:
                 assert sorted(state.keys.values()) == [0xABC1, 0xABC2]
                 assert reserved(target) is None
-                assert [path.fence_methods for path in disk.status().paths] == [("preempt",)] * 2
+                assert [path.fence_methods for path in disk.status().paths] == [("preempt", "lun_reset")] * 2
                 lose_a_write(target)
                 await disk.write(0, b"x" * 512)
-                assert reserved(target) is ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY
+                assert reserved(target) is ReservationType.WRITE_EXCLUSIVE_ALL_REGISTRANTS
                 assert list(state.keys.values()) == [0xABC2]
-                assert disk.status().fences == {"relogin": 0, "reinstate": 0, "preempt": 1}
+                assert disk.status().fences == {"relogin": 0, "reinstate": 0, "preempt": 1, "lun_reset": 0}
                 await until(lambda: disk.status().paths[0].state == "up" and reserved(target) is None)
                 assert sorted(state.keys.values()) == [0xABC1, 0xABC2]
                 await disk.write(0, b"y" * 512)
+            assert state.keys == {}
+            assert reserved(target) is None
+
+    run(main())
+
+
+def test_among_several_hosts_the_reservation_lasts_until_the_last_map_ends() -> None:
+    """Another host may have come to rely on it: its old writes would land when this one has no use for it any more."""
+    async def main() -> None:
+        async with served(make_node(), (1, 2)) as target:
+            state = reservations(target)
+            async with mpio.open_map(target.addresses(), SLOW.replace(reservation_key=0xF00)) as other:
+                async with mpio.open_map(target.addresses(), SLOW.replace(reservation_key=0xABC0)) as disk:
+                    lose_a_write(target)
+                    await disk.write(0, b"x" * 512)
+                    await until(lambda: sorted(state.keys.values()) == [0xF01, 0xF02, 0xABC1, 0xABC2])
+                    await until(lambda: disk.status().usable_paths == other.status().usable_paths == 2)
+                    await disk.write(0, b"y" * 512)
+                    assert reserved(target) is ReservationType.WRITE_EXCLUSIVE_ALL_REGISTRANTS
+                assert sorted(state.keys.values()) == [0xF01, 0xF02]
+                assert reserved(target) is ReservationType.WRITE_EXCLUSIVE_ALL_REGISTRANTS
+                await other.write(0, b"z" * 512)
             assert state.keys == {}
             assert reserved(target) is None
 

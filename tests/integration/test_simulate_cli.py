@@ -1,12 +1,15 @@
 """`mpio simulate` as a stranger would use it: what comes out, that it repeats, and one clear line for what is wrong."""
 
+import contextlib
 import json
+import os
+import pty
 import re
 import shlex
 import signal
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -175,17 +178,24 @@ def test_an_existing_run_directory_is_not_overwritten(tmp_path: Path) -> None:
 
 
 def test_an_interrupt_leaves_what_was_done() -> None:
+    ours, its = pty.openpty()  # a terminal is told how far it is
     process = subprocess.Popen(
         [sys.executable, "-m", "mpio.cli.main", "simulate", "reset", "--runs", "100000", "--jobs", "1"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(5)  # for some runs; whether it got to any changes nothing below
-    process.send_signal(signal.SIGINT)
-    try:
-        out, err = process.communicate(timeout=LIMIT_S)
-    finally:
-        process.kill()
+        stdout=subprocess.PIPE, stderr=its, text=True, env=os.environ | {"TERM": "xterm", "COLUMNS": "100"})
+    os.close(its)
+    limit = threading.Timer(LIMIT_S, process.kill)
+    limit.start()
+    err, pressed = b"", False
+    with os.fdopen(ours, "rb", buffering=0) as terminal, contextlib.suppress(OSError):
+        while True:  # until EIO: nobody has the other end any more
+            err += terminal.read(4096)
+            if not pressed and re.search(rb"[1-9]\d*/100000", err):
+                process.send_signal(signal.SIGINT)
+                pressed = True
+    out, _ = process.communicate()
+    limit.cancel()
     assert process.returncode == UNKNOWN, err
-    assert "Traceback" not in err
+    assert b"Traceback" not in err
     assert out.startswith("? CANNOT TELL")
     assert re.search(r"! interrupted; [\d\s]+ runs not done", out)
 

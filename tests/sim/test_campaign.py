@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import signal
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -10,17 +11,17 @@ from mpio.check.verdict import Result
 from mpio.drill.parse import builtin, parse_scenario
 from mpio.errors import InputError
 from mpio.model.settings import FAST, SLES10
+from mpio.sim import pools
 from mpio.sim.campaign import (
     Campaign,
     Job,
     RunOutcome,
     Subject,
     WorkersLost,
-    in_process,
     run_campaign,
     run_job,
 )
-from mpio.sim.pools import processes
+from mpio.sim.pools import in_process, processes
 from mpio.sim.run import simulate
 
 SCENARIO = builtin("reset")
@@ -86,6 +87,28 @@ def test_what_was_done_before_a_worker_died_is_kept() -> None:
     assert sorted(outcome.seed for outcome in told) == [outcome.seed for outcome in result.outcomes]
     assert result.missing == 12 - len(result.outcomes) >= 1
     assert result.outcomes[0] == run_job(campaign.jobs()[0])
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_interrupt_in_the_middle_of_a_run_is_heard_after_it_and_a_second_one_at_once(
+    monkeypatch: pytest.MonkeyPatch, times: int,
+) -> None:
+    done: list[int] = []
+
+    def run_job_and_press(job: Job) -> RunOutcome:
+        outcome = run_job(job)
+        if job.seed == 2:
+            for _ in range(times):
+                os.kill(os.getpid(), signal.SIGINT)
+        done.append(job.seed)
+        return outcome
+
+    monkeypatch.setattr(pools, "run_job", run_job_and_press)
+    result = run_campaign(Campaign(SCENARIO, BOTH[:1], runs=9), in_process)
+    assert result.lost == "interrupted"
+    assert done == ([1, 2] if times == 1 else [1])
+    assert [outcome.seed for outcome in result.outcomes] == done
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_pool_that_is_gone_leaves_an_empty_result() -> None:

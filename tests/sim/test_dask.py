@@ -9,7 +9,7 @@ from tests.sim.test_campaign import BOTH, SCENARIO, Deadly
 
 from mpio.errors import ConnectFailed
 from mpio.sim import pools
-from mpio.sim.campaign import Campaign, Job, RunOutcome, in_process, run_campaign
+from mpio.sim.campaign import Campaign, Job, RunOutcome, run_campaign
 
 dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
@@ -30,7 +30,7 @@ def address() -> Iterator[str]:
 
 def test_the_same_runs_as_in_this_process(address: str) -> None:
     campaign = Campaign(SCENARIO, BOTH, runs=3)
-    assert run_campaign(campaign, pools.dask(address)).outcomes == run_campaign(campaign, in_process).outcomes
+    assert run_campaign(campaign, pools.dask(address)).outcomes == run_campaign(campaign, pools.in_process).outcomes
 
 
 def test_a_lost_worker_leaves_what_was_done(address: str) -> None:

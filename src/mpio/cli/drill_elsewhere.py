@@ -29,8 +29,8 @@ def write_comparison(scenario: "Scenario", directory: Path) -> None:
     A drill stands without it: what goes wrong here is said on standard error, and no more.
     """
     from mpio.report.account import account
-    from mpio.sim.campaign import Campaign, in_process, run_campaign
-    from mpio.sim.pools import processes
+    from mpio.sim.campaign import Campaign, run_campaign
+    from mpio.sim.pools import in_process, processes
 
     subjects = _subjects(scenario)
     # The simulation has a workload of its own: at full speed every simulated second would take a real one

@@ -97,8 +97,7 @@ def _campaign(options: Mapping[str, Any]) -> "Campaign":
 
 
 def _pool(options: Mapping[str, Any], campaign: "Campaign") -> "Pool":
-    from mpio.sim.campaign import in_process
-    from mpio.sim.pools import dask, processes
+    from mpio.sim.pools import dask, in_process, processes
 
     if options["dask"] is not None:
         if options["jobs"] is not None:

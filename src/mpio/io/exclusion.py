@@ -1,13 +1,14 @@
 """Persistent reservations of one map: a key for each path, and a lost nexus shut out until its path is back.
 
 What is said to the target is in `proto.scsi.excluding`; here is who says it, in which order. One exchange at a time: a
-release that crossed another path's exclusion would open the unit behind its back.
+release that crossed another path's exclusion would open the unit behind its back. Other hosts can't be waited for, so
+that where there may be any the reservation is not released at all.
 """
 
 import asyncio
 import contextlib
 import random
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from typing import TypeVar
 
 from mpio.engine.fencing import fence_methods
@@ -36,11 +37,12 @@ class Exclusion:
     def __init__(self, settings: Settings, rng: random.Random) -> None:
         given = settings.reservation_key
         self.used = given is not None or bool({"preempt", "lun_reset"}.intersection(fence_methods(settings)))
+        self._may_release = settings.exclusive
         self._base_key = _OWN_KEYS | rng.getrandbits(24) << 8 if given is None else given
         self._lock = asyncio.Lock()
         self._pending: dict[int, asyncio.Task[None]] = {}
         self._excluded: set[int] = set()  # paths whose old nexus is shut out; only asked whether it is empty
-        self._holder: int | None = None  # the path whose nexus has the reservation
+        self._reserved = False  # by us, and not released since
 
     def key(self, path_id: int) -> int:
         """The path's own."""
@@ -62,11 +64,9 @@ class Exclusion:
         return await _play(session, lun, excluding.register(self.key(path_id)))
 
     async def unregister(self, path_id: int, session: Session, lun: bytes) -> None:
-        """Take back the registration, which would outlive the session, and the reservation with it, if possible."""
+        """Take back the registration, which would outlive the session, if possible; the last takes the reservation."""
         with contextlib.suppress(MpioError):
             await _play(session, lun, excluding.unregister(self.key(path_id)))
-        if self._holder == path_id:
-            self._holder = None
 
     async def exclude(self, path_id: int, peer_id: int, session: Session, lun: bytes) -> None:
         """Shut the lost nexus of a path out of the unit and end its tasks, by the session of a peer.
@@ -81,37 +81,34 @@ class Exclusion:
         pending = self._pending.get(path_id)
         if pending is None or _is_failed(pending):
             script = excluding.exclude(self.key(peer_id), self.key(path_id))
-            pending = asyncio.create_task(self._run(path_id, peer_id, session, lun, script))
+            pending = asyncio.create_task(self._run(path_id, session, lun, script))
             pending.add_done_callback(_is_failed)  # nobody may be waiting for its exception
             self._pending[path_id] = pending
         await asyncio.shield(pending)
 
     async def shut_out(self, path_id: int, peer_id: int, session: Session, lun: bytes) -> None:
         """As `exclude`, but the nexus keeps the tasks that the target has taken up."""
-        await self._run(path_id, peer_id, session, lun, excluding.shut_out(self.key(peer_id), self.key(path_id)))
+        await self._run(path_id, session, lun, excluding.shut_out(self.key(peer_id), self.key(path_id)))
 
-    async def _run(self, path_id: int, peer_id: int, session: Session, lun: bytes, script: excluding.Script) -> None:
+    async def _run(self, path_id: int, session: Session, lun: bytes, script: excluding.Script) -> None:
         self._excluded.add(path_id)
         async with self._lock:
+            self._reserved = True
             await _play(session, lun, script)
-            if self._holder in (None, path_id):
-                self._holder = peer_id
 
-    async def let_in(self, path_id: int, sessions: Mapping[int, tuple[Session, bytes]]) -> None:
-        """A path is back: its new session has ended the excluded one. Release the reservation if it was the last.
+    async def let_in(self, path_id: int, session: Session, lun: bytes) -> None:
+        """A path is back and registered: its new session has ended the excluded one. Release what no path needs now.
 
-        `sessions`: of all paths that have one, by path, with the LUN there.
-        What fails is tried again when the next path is back, or ends with the registration.
+        What fails is tried again when the next path is back, or ends with the registrations.
         """
         self._excluded.discard(path_id)
-        if self._holder is None:
+        if not self._may_release:
             return
         async with self._lock:
-            holder = self._holder
-            if holder is not None and holder in sessions and not self._excluded:
+            if self._reserved and not self._excluded:
                 with contextlib.suppress(MpioError):
-                    await _play(*sessions[holder], excluding.release(self.key(holder)))
-                    self._holder = None
+                    await _play(session, lun, excluding.release(self.key(path_id)))
+                    self._reserved = False
 
     def close(self) -> None:
         """Wait for nothing any more."""

@@ -83,7 +83,7 @@ class PathRunner:
                     continue
                 session = await self._connect()
                 if session is not None:
-                    await self._let_in()
+                    await self._let_in(session)
                     await asyncio.shield(session.lost)  # cancelling us must not look like the end of the session
                     self.session = None
                 await self._pause()
@@ -309,15 +309,13 @@ class PathRunner:
             if sense is None or sense.key != SenseKey.UNIT_ATTENTION:
                 return
 
-    async def _let_in(self) -> None:
+    async def _let_in(self, session: Session) -> None:
         """If our old nexus was excluded, that is over."""
         context = self._context
         if self._registered:
-            sessions = {peer.path_id: (peer.session, peer._lun)  # noqa: SLF001
-                        for peer in self.peers.values() if peer.session is not None}
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(context.settings.fence_timeout):
-                    await context.exclusion.let_in(self.path_id, sessions)
+                    await context.exclusion.let_in(self.path_id, session, self._lun)
 
     async def _register_key(self, session: Session) -> bool:
         """Whether our key is registered now; no error where the target has none and another fence will do."""

@@ -173,12 +173,6 @@ def run_campaign(
     return CampaignResult(campaign, tuple(outcomes), lost)
 
 
-def in_process(jobs: Sequence[Job]) -> Iterator[RunOutcome]:
-    """The pool that has no workers: one run after the other, here."""
-    for job in jobs:
-        yield run_job(job)
-
-
 def run_job(job: Job) -> RunOutcome:
     """One run. Errors of the scenario are told in the outcome, because not every error survives a pipe."""
     try:

@@ -10,11 +10,13 @@ import contextlib
 import importlib
 import multiprocessing
 import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
+from types import FrameType
 from typing import Any
 
 from mpio import __version__
@@ -26,6 +28,41 @@ CONNECT_TIMEOUT_S = 10.0
 WITHOUT_WORKERS_S = 30.0
 """How long a cluster may be without any worker before its runs are given up."""
 _POLL_S = 0.5
+
+
+def in_process(jobs: Sequence[Job]) -> Iterator[RunOutcome]:
+    """The pool that has no workers: one run after the other, here."""
+    for job in jobs:
+        with _interrupt_put_off() as interrupted:
+            outcome = run_job(job)
+        yield outcome
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _interrupt_put_off() -> Iterator[threading.Event]:
+    """A first Ctrl-C only sets the event, a second one interrupts.
+
+    KeyboardInterrupt can come out of any line, and in the middle of a simulated world there are lines that keep what
+    is raised to themselves (finalizers) or leave coroutines behind that nobody can finish.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    heard = threading.Event()
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield heard
+        return
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        if heard.is_set():
+            signal.default_int_handler(number, frame)
+        heard.set()
+
+    signal.signal(signal.SIGINT, hear)
+    try:
+        yield heard
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def processes(workers: int) -> Pool:

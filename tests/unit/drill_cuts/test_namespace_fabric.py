@@ -183,7 +183,7 @@ async def test_half_a_fault_is_undone(wire: Wire) -> None:
     with pytest.raises(FabricError, match="File exists"):
         await wire.fabric.inject(0, Fault("blackhole", {"direction": "both"}))
     assert await wire.fabric.heal(0) == "path 0 has no fault"
-    netns.run([word.replace("add", "del") for word in command])
+    netns.run(["del" if word == "add" else word for word in command])
     await wire.pair()
 
 

@@ -98,27 +98,27 @@ def test_a_nexus_that_is_shut_out_keeps_its_tasks() -> None:
     assert not unit.may_write(1)
 
 
-def test_the_holder_of_the_reservation_can_be_excluded() -> None:
+def test_who_has_excluded_others_can_be_excluded() -> None:
     unit = registered(1, 2, 3)
     unit.play(1, excluding.exclude(101, 103))
     unit.play(2, excluding.exclude(102, 101))
     assert [unit.may_write(number) for number in (1, 2, 3)] == [False, True, False]
-    assert unit.state.holder == unit.nexus(2)
-    unit.play(1, excluding.register(101))
-    unit.play(1, excluding.release(101))  # not its own
-    assert unit.state.type is not None
 
 
-def test_with_the_registration_of_the_holder_the_reservation_goes() -> None:
-    unit = registered(1, 2)
+def test_an_exclusion_outlives_everybody_else_s_registration() -> None:
+    """Whoever took the reservation: it ends with the last that is registered."""
+    unit = registered(1, 2, 8, 9)
+    unit.play(9, excluding.exclude(109, 108))
     unit.play(2, excluding.exclude(102, 101))
+    unit.play(9, excluding.unregister(109))
+    assert [unit.may_write(number) for number in (1, 2, 8, 9)] == [False, True, False, False]
     unit.play(2, excluding.unregister(102))
     assert unit.state.keys == {}
     assert unit.state.type is None
 
 
-@pytest.mark.parametrize("kind", [5, 6, 7, 8])
-def test_a_reservation_of_another_host_that_leaves_the_unit_to_registrants_will_do(kind: int) -> None:
+@pytest.mark.parametrize("kind", [7, 8])
+def test_a_reservation_of_another_host_that_all_registrants_hold_will_do(kind: int) -> None:
     unit = registered(1, 2, 9)
     unit.state.out(unit.nexus(9), 1, kind, OutParameters(109, 0, False, False, False))
     unit.play(2, excluding.exclude(102, 101))
@@ -126,7 +126,7 @@ def test_a_reservation_of_another_host_that_leaves_the_unit_to_registrants_will_
     assert not unit.may_write(1)
 
 
-@pytest.mark.parametrize("kind", [1, 3])
+@pytest.mark.parametrize("kind", [1, 3, 5, 6])
 @pytest.mark.parametrize("script", [excluding.exclude, excluding.shut_out])
 def test_any_other_reservation_of_another_host_will_not(
     kind: int, script: Callable[[int, int], excluding.Script],

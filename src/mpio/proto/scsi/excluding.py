@@ -2,9 +2,13 @@
 
 PREEMPT AND ABORT ends the tasks that the unit has of a nexus and takes its registration. It does not stop commands
 that are still on their way: those that reach the target later are carried out, for an unregistered nexus may write
-as long as there is no reservation. So a registrants-only reservation has to be there first (SPC-4 §5.13.11.2.6,
+as long as there is no reservation. So a reservation for registrants has to be there first (SPC-4 §5.13.11.2.6,
 table 66); from then on a late write ends in RESERVATION CONFLICT. It bars unregistered hosts as well, which is why it
-is taken when it is needed and released when the nexus has logged in again.
+is taken only when it is needed.
+
+All registrants hold it. One with a single holder would end with that holder's release or registration, and open the
+unit to the late writes of every other host that had come to rely on it. For the same reason only a host that has the
+unit to itself may release it; where hosts share the unit it ends with the last registration.
 
 The scripts are generators: they yield a `Question`, are sent (status, sense, data), and raise TargetError.
 """
@@ -40,11 +44,8 @@ _Step = Generator[Question, Reply, Reply]
 ATTENTIONS_MAX = 8  # unit attentions eaten before one command, as in `probe`
 _RESERVATION_BYTES = 24
 _KEYS_BYTES = 8192
-_KIND = ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY
-_SHUTS_OUT = (
-    ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY, ReservationType.EXCLUSIVE_ACCESS_REGISTRANTS_ONLY,
-    ReservationType.WRITE_EXCLUSIVE_ALL_REGISTRANTS, ReservationType.EXCLUSIVE_ACCESS_ALL_REGISTRANTS,
-)
+_KIND = ReservationType.WRITE_EXCLUSIVE_ALL_REGISTRANTS
+_SHUTS_OUT = (ReservationType.WRITE_EXCLUSIVE_ALL_REGISTRANTS, ReservationType.EXCLUSIVE_ACCESS_ALL_REGISTRANTS)
 
 
 def register(key: int) -> Generator[Question, Reply, bool]:
@@ -59,7 +60,7 @@ def register(key: int) -> Generator[Question, Reply, bool]:
 
 
 def unregister(key: int) -> Script:
-    """Take this nexus's registration back; a reservation that it holds goes with it."""
+    """Take this nexus's registration back; the reservation goes with the last one."""
     _must((yield from _out(OutAction.REGISTER, key=key, service_action_key=0)), "to take a registration back")
 
 
@@ -89,15 +90,15 @@ def shut_out(key: int, victim: int) -> Script:
 
 
 def release(key: int) -> Script:
-    """Give back the reservation of `exclude`; nothing happens if another nexus holds one."""
+    """Give back the reservation of `exclude`. Only for a host that has the unit to itself."""
     _must((yield from _out(OutAction.RELEASE, _KIND, key=key, service_action_key=0)), "to release the reservation")
 
 
 def _reserve(key: int) -> Script:
-    """A reservation that shuts out those who are not registered; somebody else's will do."""
+    """A reservation that shuts out those who are not registered, and lasts as long as anybody is."""
     reply = yield from _out(OutAction.RESERVE, _KIND, key=key, service_action_key=0)
     if reply[0] != Status.RESERVATION_CONFLICT:
-        _must(reply, "a reservation for registrants only")
+        _must(reply, "a reservation that all registrants hold")
         return
     question = Question(cdb.persistent_reserve_in(InAction.READ_RESERVATION, _RESERVATION_BYTES), _RESERVATION_BYTES)
     status, sense, data = yield from _ask(question)
@@ -105,7 +106,7 @@ def _reserve(key: int) -> Script:
     found = _read(parse_reservation, data, "reservation")
     if found is None or found[2] not in _SHUTS_OUT:
         kind = "none" if found is None else found[2].name.lower().replace("_", " ")
-        raise TargetError(f"another host's reservation does not leave the unit to those who are registered ({kind})",
+        raise TargetError(f"another host's reservation ({kind}) may end at any time: not all registrants hold it",
                           status=Status.RESERVATION_CONFLICT)
 
 

@@ -4,10 +4,11 @@ What is said is in `proto.scsi.excluding`, here is who says it, in which order.
 """
 
 import contextlib
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from typing import TypeVar
 
 from mpio.errors import MpioError
+from mpio.model.settings import Settings
 from mpio.proto.scsi import excluding
 from mpio.sim.swarm.schedule import Process
 from mpio.sim.swarm.session import Session
@@ -20,17 +21,18 @@ class Exclusion:
     """Of one map.
 
     Args:
-        base_key: `reservation_key`; each path adds its number, so that one alone can be named.
+        settings: of the map. To its `reservation_key` each path adds its number, so that one alone can be named.
     """
 
-    def __init__(self, process: Process, base_key: int | None, lun: bytes) -> None:
+    def __init__(self, process: Process, settings: Settings, lun: bytes) -> None:
         self._process = process
-        self._base_key = base_key
+        self._base_key = settings.reservation_key
+        self._may_release = settings.exclusive
         self._lun = lun
         self._busy: Promise[None] | None = None  # an exchange is under way
         self._pending: dict[int, Promise[None]] = {}
         self._excluded: dict[int, None] = {}  # paths whose old nexus is shut out
-        self._holder: int | None = None
+        self._reserved = False  # by us, and not released since
 
     @property
     def used(self) -> bool:
@@ -51,11 +53,9 @@ class Exclusion:
         return (yield from self._play(session, excluding.register(self.key(path_id))))
 
     def unregister(self, path_id: int, session: Session) -> Routine[None]:
-        """Take back the registration, and the reservation with it, if possible."""
+        """Take back the registration if possible; the last takes the reservation."""
         with contextlib.suppress(MpioError):
             yield from self._play(session, excluding.unregister(self.key(path_id)))
-        if self._holder == path_id:
-            self._holder = None
 
     def exclude(self, path_id: int, peer_id: int, session: Session) -> Routine[None]:
         """Shut a path's lost nexus out and end its tasks, by a peer's session. Raises NexusError or TargetError."""
@@ -63,12 +63,12 @@ class Exclusion:
         if pending is None or pending.failed:
             pending = self._pending[path_id] = Promise()
             script = excluding.exclude(self.key(peer_id), self.key(path_id))
-            Strand(self._process, self._answer(pending, self._run(path_id, peer_id, session, script)))
+            Strand(self._process, self._answer(pending, self._run(path_id, session, script)))
         yield from wait(pending)
 
     def shut_out(self, path_id: int, peer_id: int, session: Session) -> Routine[None]:
         """As `exclude`, but the nexus keeps the tasks that the target has taken up."""
-        yield from self._run(path_id, peer_id, session, excluding.shut_out(self.key(peer_id), self.key(path_id)))
+        yield from self._run(path_id, session, excluding.shut_out(self.key(peer_id), self.key(path_id)))
 
     def _answer(self, done: Promise[None], routine: Routine[None]) -> Routine[None]:
         try:
@@ -78,28 +78,26 @@ class Exclusion:
         else:
             done.keep(None)
 
-    def _run(self, path_id: int, peer_id: int, session: Session, script: excluding.Script) -> Routine[None]:
+    def _run(self, path_id: int, session: Session, script: excluding.Script) -> Routine[None]:
         self._excluded[path_id] = None
         mine = yield from self._lock()
+        self._reserved = True
         try:
             yield from self._play(session, script)
-            if self._holder in (None, path_id):
-                self._holder = peer_id
         finally:
             self._unlock(mine)
 
-    def let_in(self, path_id: int, sessions: Mapping[int, Session]) -> Routine[None]:
-        """A path is back. Release the reservation if it was the last that was shut out."""
+    def let_in(self, path_id: int, session: Session) -> Routine[None]:
+        """A path is back. Release the reservation if no path needs it now, and no other host can."""
         self._excluded.pop(path_id, None)
-        if self._holder is None:
+        if not self._may_release:
             return
         mine = yield from self._lock()
         try:
-            holder = self._holder
-            if holder is not None and holder in sessions and not self._excluded:
+            if self._reserved and not self._excluded:
                 with contextlib.suppress(MpioError):
-                    yield from self._play(sessions[holder], excluding.release(self.key(holder)))
-                    self._holder = None
+                    yield from self._play(session, excluding.release(self.key(path_id)))
+                    self._reserved = False
         finally:
             self._unlock(mine)
 

@@ -39,7 +39,7 @@ class SwarmHost:
         self._judge = judge
         self.workers: list[Worker] = []
         self._timer = Timer(self.process, self._ring)
-        exclusion = Exclusion(self.process, settings.reservation_key, lun_bytes(LUN))
+        exclusion = Exclusion(self.process, settings, lun_bytes(LUN))
         context = PathContext(
             self.map, settings, self.journal, self.process, self.tick, rng, self._pump, target_name, judge, exclusion)
         isid_head = bytes((0x80, number, *rng.randbytes(2)))

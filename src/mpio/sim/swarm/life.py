@@ -124,7 +124,7 @@ class PathLife:
                 continue
             session = yield from self._connect()
             if session is not None:
-                yield from self._let_in()
+                yield from self._let_in(session)
                 yield from wait(session.lost)
                 self.session = None
             yield from self._pause()
@@ -319,12 +319,11 @@ class PathLife:
             self._context.judge.fenced(number)
         self._connections.clear()
 
-    def _let_in(self) -> Routine[None]:
+    def _let_in(self, session: Session) -> Routine[None]:
         """If our old nexus was excluded, that is over."""
         context = self._context
         if self._registered:
-            sessions = {peer.path_id: peer.session for peer in self.peers.values() if peer.session is not None}
-            yield from self._in_time(context.settings.fence_timeout, context.exclusion.let_in(self.path_id, sessions))
+            yield from self._in_time(context.settings.fence_timeout, context.exclusion.let_in(self.path_id, session))
 
     def _register_key(self, session: Session) -> Routine[bool]:
         """Whether our key is registered now; no error where the target has none and another fence will do."""
