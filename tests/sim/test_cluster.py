@@ -14,7 +14,7 @@ from mpio.sim.cluster.__main__ import main
 from mpio.sim.cluster.campaign import campaign
 from mpio.sim.cluster.plan import KINDS
 from mpio.sim.cluster.run import Run
-from mpio.sim.cluster.shrink import Shrinker
+from mpio.sim.cluster.shrink import shrinker
 
 REGRESSIONS = sorted((Path(__file__).parent / "regressions" / "cluster").glob("*.json"))
 S = 1_000_000_000
@@ -113,8 +113,7 @@ def test_bad_usage_is_one_line(arguments: list[str], capsys: pytest.CaptureFixtu
 def test_a_failing_plan_is_made_smaller() -> None:
     with MUTATIONS["error_extends"].plant():
         plan = next(plan for plan in map(draw_plan, range(40)) if len(plan.faults) > 1 and run_plan(plan).violations)
-        shrinker = Shrinker(plan, frozenset(("lease",)), runs_max=60)
-        small = shrinker.shrink()
+        small = shrinker(plan, frozenset(("lease",)), runs_max=60).shrink()
         assert any(violation.kind == "lease" for violation in run_plan(small).violations)
     assert len(small.faults) < len(plan.faults)
     assert not run_plan(small).violations

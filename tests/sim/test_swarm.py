@@ -22,7 +22,7 @@ from mpio.sim.swarm.__main__ import main, report
 from mpio.sim.swarm.campaign import SwarmLost, Tally, run_chunk, swarm
 from mpio.sim.swarm.coverage import universe
 from mpio.sim.swarm.plan import KINDS
-from mpio.sim.swarm.shrink import Shrinker
+from mpio.sim.swarm.shrink import shrinker
 
 SEEDS = int(os.environ.get("MPIO_SWARM_SEEDS", "300"))
 """Runs of the safety test; `make swarm` does very many more."""
@@ -242,8 +242,7 @@ def test_a_failing_plan_is_made_small() -> None:
     many = (plan(*noise, fault("hold", 303, 2001), settings=settings, jitter_ns=MS, seed=seed)
             for seed in range(50))
     large = next(each for each in many if "ghost" in {violation.kind for violation in run_plan(each).violations})
-    shrinker = Shrinker(large, frozenset(("ghost",)))
-    small = shrinker.shrink()
+    small = shrinker(large, frozenset(("ghost",))).shrink()
     assert [step.kind for step in small.faults] == ["hold"]
     assert (small.faults[0].at_ns % (100 * MS), small.jitter_ns, small.work.workers) == (0, 0, 1)
     assert "header_digest" not in small.settings
@@ -252,7 +251,7 @@ def test_a_failing_plan_is_made_small() -> None:
 
 def test_a_sound_plan_can_not_be_shrunk() -> None:
     with pytest.raises(ValueError, match="shows none of ghost"):
-        Shrinker(plan(), frozenset(("ghost",))).shrink()
+        shrinker(plan(), frozenset(("ghost",))).shrink()
 
 
 @pytest.mark.parametrize("path", REGRESSIONS, ids=lambda path: path.stem)

@@ -13,7 +13,7 @@ from mpio.sim.cluster.campaign import CampaignLost, Tally, campaign
 from mpio.sim.cluster.draw import draw_plan
 from mpio.sim.cluster.plan import ClusterPlan
 from mpio.sim.cluster.run import Run, run_plan
-from mpio.sim.cluster.shrink import Shrinker
+from mpio.sim.cluster.shrink import shrinker
 from mpio.sim.seeds_command import Progress, findings, parser, publish, repetitions, say, show, show_violations
 
 PROGRAM = "python -m mpio.sim.cluster"
@@ -61,10 +61,10 @@ def _replay(plan: ClusterPlan, shrink_to: Path | None) -> int:
     result = run_plan(plan, _tell)
     show(result)
     if shrink_to is not None and result.violations:
-        shrinker = Shrinker(plan, frozenset(violation.kind for violation in result.violations))
-        shrink_to.write_text(shrinker.shrink().to_json(), encoding="utf-8")
-        sys.stdout.write(f"{shrink_to}: {len(shrinker.plan.faults)} faults, after {shrinker.runs} runs\n")
-        show_violations(shrinker.result.violations)
+        smaller = shrinker(plan, frozenset(violation.kind for violation in result.violations))
+        shrink_to.write_text(smaller.shrink().to_json(), encoding="utf-8")
+        sys.stdout.write(f"{shrink_to}: {len(smaller.plan.faults)} faults, after {smaller.runs} runs\n")
+        show_violations(smaller.result.violations)
     return 1 if result.violations else 0
 
 

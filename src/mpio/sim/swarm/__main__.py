@@ -14,7 +14,7 @@ from mpio.sim.swarm.campaign import SwarmLost, Tally, swarm
 from mpio.sim.swarm.draw import draw_plan
 from mpio.sim.swarm.plan import Plan
 from mpio.sim.swarm.run import Run, run_plan
-from mpio.sim.swarm.shrink import Shrinker
+from mpio.sim.swarm.shrink import shrinker
 
 PROGRAM = "python -m mpio.sim.swarm"
 
@@ -66,10 +66,10 @@ def _replay(plan: Plan, shrink_to: Path | None) -> int:
     result = run_plan(plan, show_journal)
     show(result)
     if shrink_to is not None and result.violations:
-        shrinker = Shrinker(plan, frozenset(violation.kind for violation in result.violations))
-        shrink_to.write_text(shrinker.shrink().to_json(), encoding="utf-8")
-        sys.stdout.write(f"{shrink_to}: {len(shrinker.plan.faults)} faults, after {shrinker.runs} runs\n")
-        show_violations(shrinker.result.violations)
+        smaller = shrinker(plan, frozenset(violation.kind for violation in result.violations))
+        shrink_to.write_text(smaller.shrink().to_json(), encoding="utf-8")
+        sys.stdout.write(f"{shrink_to}: {len(smaller.plan.faults)} faults, after {smaller.runs} runs\n")
+        show_violations(smaller.result.violations)
     return 1 if result.violations else 0
 
 
