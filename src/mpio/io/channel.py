@@ -67,8 +67,7 @@ class Channel(Generic[T]):
         clock: returns the present time in ns.
         on_event: called with each event of the engine.
         after: called after the engine was given input and its events were handed out.
-        owed_bytes: how many bytes the peer owes in answers of up to so many bytes each, where that is known: then
-            reads are coalesced.
+        owed: see `Coalescer`, where it is known what the peer owes: then reads are coalesced.
     """
 
     def __init__(
@@ -78,7 +77,7 @@ class Channel(Generic[T]):
         clock: Callable[[], int],
         on_event: Callable[[T], None],
         after: Callable[[], None] | None = None,
-        owed_bytes: Callable[[int], int] | None = None,
+        owed: Callable[[int], tuple[int, int]] | None = None,
     ) -> None:
         self.engine = engine
         self.closed = False
@@ -97,7 +96,7 @@ class Channel(Generic[T]):
         self._finish_timer: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
-        self._coalescer = Coalescer(sock, owed_bytes, self._readable) if owed_bytes is not None else None
+        self._coalescer = Coalescer(sock, owed, self._readable) if owed is not None else None
         engine.wake = self._wake
         self._loop.add_reader(self._fd, self._readable)
 

@@ -88,7 +88,7 @@ class Session:
         )
         self._portal = route.portal
         self._channel = Channel(
-            sock, self.connection, self._clock, self._on_event, self._after, self.connection.owed_bytes
+            sock, self.connection, self._clock, self._on_event, self._after, self.connection.owed
         )
         self.connection.start(self._clock())
         self._channel.pump()

@@ -146,10 +146,11 @@ class InitiatorConnection:
         """Tasks that were submitted and have not ended."""
         return len(self._tasks)
 
-    def owed_bytes(self, answer_bytes_max: int) -> int:
-        """Bytes that the target owes for outstanding reads of up to so many bytes each, at most."""
-        sizes = (len(task.read_buffer) for task in self._tasks.outstanding.values() if task.read_buffer is not None)
-        return sum(size for size in sizes if size <= answer_bytes_max)
+    def owed(self, answer_bytes_max: int) -> tuple[int, int]:
+        """How many outstanding reads of up to so many bytes each there are, and how many bytes they bring at most."""
+        sizes = [len(task.read_buffer) for task in self._tasks.outstanding.values() if task.read_buffer is not None]
+        counted = [size for size in sizes if size <= answer_bytes_max]
+        return len(counted), sum(counted)
 
     def next_event(self) -> events.ConnectionEvent | None:
         """The next thing that happened, or None."""
