@@ -42,6 +42,7 @@ $(COMPILED)/.made: setup.py pyproject.toml $(shell find src -name '*.py')
 
 bench: setup-dev debian compiled ## compare with libiscsi, QEMU, tgtd and istgt in one run; how fast planner and simulator are
 	$(BIN)/python -m bench.run
+	PYTHONPATH=$(COMPILED) $(BIN)/python -m bench.paths
 	$(BIN)/python -m bench.plans
 	$(BIN)/python -m bench.simulate
 

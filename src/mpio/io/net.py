@@ -109,7 +109,7 @@ async def connect(
         timeout_s: for the name look-up and the connect together.
         source: local address to go out by.
         interface: network interface to go out by.
-        window_bytes: receive buffer. A fixed one of some 256 KiB keeps what is on its way in the CPU's caches, where
+        window_bytes: receive buffer. A fixed one of some 512 KiB keeps what is on its way in the CPU's caches, where
             the kernel's own choice grows to megabytes; on a long fat link it would be too small.
     """
     loop = asyncio.get_running_loop()

@@ -246,7 +246,7 @@ FAST = Settings(
     abort_timeout=1.0, lu_reset_timeout=1.0, timeout=5.0, fence_timeout=0.25, reconnect_delay=0.1,
     reconnect_delay_max=1.0, polling_interval=1.0, max_polling_interval=2.0, checker_timeout=1.0,
     no_path_retry=60, failback="immediate", path_grouping_policy="group_by_prio", default_time2wait=0,
-    tcp_window_size=262_144,
+    tcp_window_size=524_288,
 )
 SLES10 = Settings(
     noop_out_interval=10.0, noop_out_timeout=15.0, replacement_timeout=120.0, fast_io_fail_tmo=None,
