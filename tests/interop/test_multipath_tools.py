@@ -167,6 +167,10 @@ devices { device { vendor .*; product .*; no_path_retry 6 } \
 device { vendor COMPELNT; product V; path_checker directio } }
 devices { device { vendor IET; product V; no_path_retry 2; failback 9 } \
 device { vendor I; product V; no_path_retry 3 } device { vendor IET; product V; fast_io_fail_tmo 4 } }
+devices { device { vendor .*; product .*; failback immediate; checker_timeout 9 } \
+device { vendor .*; product .*; failback 0; checker_timeout 0 } }
+devices { device { vendor IET; product V; failback 9 } device { vendor IET; product V; failback 4; failback 0 } }
+devices { device { vendor IET; product V; failback 0 } device { vendor IET; product V; failback 4 } }
 devices { device { vendor IET; no_path_retry 2 } }
 multipaths { multipath { wwid WWID; no_path_retry 11; failback manual } }
 multipaths { multipath { wwid WWID; no_path_retry 11; failback 5 } multipath { wwid WWID; no_path_retry 12 } \

@@ -225,12 +225,15 @@ def _device_blocks(host: Host, files: _Files, problems: list[Problem]) -> list[_
             hint = "give its vendor and product"
             problems.append(Problem(blocks[0].document.file, blocks[0].line, "warning", words, hint))
         return []
-    matching = [block for block in reversed(_joined(blocks)) if _block_matches(block, host.device)]
+    matching = [block for block in reversed(_joined(host, blocks)) if _block_matches(block, host.device)]
     return matching[:1] if host.multipath_tools < hwtable.FIRST_VERSION else matching
 
 
-def _joined(blocks: Sequence[_Block]) -> list[_Block]:
-    """factorize_hwtable(): sections of the same vendor, product and revision become one, at the last one's place."""
+def _joined(host: Host, blocks: Sequence[_Block]) -> list[_Block]:
+    """factorize_hwtable(): sections of the same vendor, product and revision become one, at the last one's place.
+
+    What the later one takes back is its own: for merge_hwe() it then has no value, and the earlier one's stays.
+    """
     joined: dict[tuple[str | None, ...], _Block] = {}
     for block in blocks:
         name = tuple(block.last(key) for key in ("vendor", "product", "revision"))
@@ -238,10 +241,19 @@ def _joined(blocks: Sequence[_Block]) -> list[_Block]:
         if earlier:
             merged = _Block(block.document, block.line, dict(earlier.settings))
             for key, found in block.settings.items():
-                merged.settings[key] = [*merged.settings.get(key, ()), *found]
+                before = merged.settings.get(key, ())
+                takes_back = key in READERS and _takes_back(host, key, found)
+                merged.settings[key] = [*found, *before] if takes_back else [*before, *found]
             block = merged
         joined[name] = block
     return list(joined.values())
+
+
+def _takes_back(host: Host, key: str, found: Sequence[tuple[Document, Entry]]) -> bool:
+    """Whether the last of these that counts at all unsets the key."""
+    values = [READERS[key](entry.value, host.multipath_tools) for _, entry in found]
+    counted = [value for value in values if value is not Refused.IGNORED]
+    return bool(counted) and counted[-1] is Refused.UNSET
 
 
 def _block_matches(block: _Block, device: Device) -> bool:
