@@ -104,7 +104,7 @@ def _verified(facts: Facts) -> Claim:
     if missing or not facts.verified:
         raise MissingData("not read back at the end: " + ("; ".join(missing) or "any path"))
     return claim(passed=True, detail=f"{facts.region_blocks} blocks read back through each of "
-                                      f"{len(facts.verified)} paths")
+                                     f"{len(facts.verified)} paths")
 
 
 def _stall(facts: Facts) -> Claim:
@@ -124,14 +124,14 @@ def _stall(facts: Facts) -> Claim:
             within.append(stall)
     if over:
         return claim(passed=False, evidence=[stall.trace.marks[0].seq for stall in over],
-                      detail="; ".join(_stall_text(stall, facts.max_stall) for stall in over[:_SHOWN_MAX]))
+                     detail="; ".join(_stall_text(stall, facts.max_stall) for stall in over[:_SHOWN_MAX]))
     if unknown:
         raise MissingData("; ".join(unknown[:_SHOWN_MAX]))
     if not within:
         return claim(passed=True, detail="no fault was to take a path away")
     worst = max(within, key=lambda stall: stall.worst_stall_ns)
     return claim(passed=True, detail=f"worst of {len(within)} faults: {_stall_text(worst, facts.max_stall)}",
-                  evidence=[worst.trace.marks[0].seq])
+                 evidence=[worst.trace.marks[0].seq])
 
 
 def _stall_text(stall: FaultStall, max_stall: int | str | None) -> str:
@@ -154,7 +154,7 @@ def _effect(facts: Facts) -> Claim:
         raise MissingData(f"the run was broken off; until then, {wrong[0][0]} {wrong[0][1]}")
     if wrong:
         return claim(passed=False, detail="; ".join(f"{trace} {what}" for trace, what in wrong[:_SHOWN_MAX]),
-                      evidence=[trace.marks[0].seq for trace, _ in wrong])
+                     evidence=[trace.marks[0].seq for trace, _ in wrong])
     return claim(passed=True, detail=f"{detected} detected" + (f", {rode} ridden through" if rode else ""))
 
 
@@ -183,7 +183,7 @@ def _reinstated(facts: Facts) -> Claim:
         raise MissingData(f"the run was broken off; until then, {late[0][0]} {late[0][1]}")
     if late:
         return claim(passed=False, detail="; ".join(f"{trace} {what}" for trace, what in late[:_SHOWN_MAX]),
-                      evidence=[trace.marks[0].seq for trace, _ in late])
+                     evidence=[trace.marks[0].seq for trace, _ in late])
     if facts.max_reinstate == "bound" and limit is None:
         raise MissingData("no bound is known")
     bound = f" (bound {format_duration(limit)})" if limit is not None and facts.max_reinstate != "any" else ""
@@ -198,7 +198,7 @@ def _errors(facts: Facts) -> Claim:
     listed = ", ".join(f"{count} {name}" for name, count in sorted(bad.items()))
     first = f"; first: {facts.errors[0]}" if facts.errors else ""
     return claim(passed=facts.errors_allowed, detail=f"{listed}{first}{' (allowed)' if facts.errors_allowed else ''}",
-                  evidence=list(facts.errors[:100]))
+                 evidence=list(facts.errors[:100]))
 
 
 def _no_false_failover(facts: Facts) -> Claim:
@@ -207,7 +207,7 @@ def _no_false_failover(facts: Facts) -> Claim:
         return claim(passed=True, detail="no path was given up but those that a fault was on")
     listed = "; ".join(f"{event.source} {event.kind}: {event.fields.get('cause', '')}" for event in wrong[:_SHOWN_MAX])
     return claim(passed=facts.false_failovers_allowed, detail=f"{len(wrong)} without a fault: {listed}",
-                  evidence=[event.seq for event in wrong[:100]])
+                 evidence=[event.seq for event in wrong[:100]])
 
 
 def _progress(facts: Facts) -> Claim:

@@ -137,7 +137,7 @@ def _needless(facts: ClusterFacts) -> Claim:
     wrong = [fence for fence in fences if not _reason(facts, fence)]
     if wrong:
         return claim(passed=False, detail="; ".join(_needless_words(facts, fence) for fence in wrong),
-                      evidence=[fence.seq for fence in wrong])
+                     evidence=[fence.seq for fence in wrong])
     if not facts.complete and not fences:
         raise MissingData("the run was broken off; until then nobody was fenced")
     told = "; ".join(f"node {node_of(fence.source)}: {_reason(facts, fence)}" for fence in fences)
@@ -239,7 +239,7 @@ def _split_brain(facts: ClusterFacts) -> Claim:
         wrong.append((None, facts.service_found))
     if wrong:
         return claim(passed=False, detail="; ".join(words for _, words in wrong[:5]),
-                      evidence=[seq for seq, _ in wrong if seq is not None])
+                     evidence=[seq for seq, _ in wrong if seq is not None])
     if not facts.complete:
         raise MissingData("the run was broken off; until then no two nodes wrote the same")
     dead = len(facts.of_kind(Kind.PEER_DEAD))
@@ -294,7 +294,7 @@ def _noticed(facts: ClusterFacts) -> Claim:
     if not halted:
         return claim(passed=True, detail="no node ended before its time")
     return claim(passed=True, detail=f"{len(halted)} ended; the others knew within {format_duration(longest_ns)}",
-                  evidence=[event.seq for event in halted.values()])
+                 evidence=[event.seq for event in halted.values()])
 
 
 def _margin(facts: ClusterFacts) -> Claim:

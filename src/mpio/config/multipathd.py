@@ -232,7 +232,7 @@ def _device_blocks(host: Host, files: _Files, problems: list[Problem]) -> list[_
 def _joined(host: Host, blocks: Sequence[_Block]) -> list[_Block]:
     """factorize_hwtable(): sections of the same vendor, product and revision become one, at the last one's place.
 
-    What the later one takes back is its own: for merge_hwe() it then has no value, and the earlier one's stays.
+    What the later one takes back is its own: merge_hwe() finds no value there, and the earlier one's stays.
     """
     joined: dict[tuple[str | None, ...], _Block] = {}
     for block in blocks:
@@ -242,18 +242,11 @@ def _joined(host: Host, blocks: Sequence[_Block]) -> list[_Block]:
             merged = _Block(block.document, block.line, dict(earlier.settings))
             for key, found in block.settings.items():
                 before = merged.settings.get(key, ())
-                takes_back = key in READERS and _takes_back(host, key, found)
-                merged.settings[key] = [*found, *before] if takes_back else [*before, *found]
+                counts = key not in READERS or any(_from_section(host, key, _Section("devices", "", block.settings)))
+                merged.settings[key] = [*before, *found] if counts else [*found, *before]
             block = merged
         joined[name] = block
     return list(joined.values())
-
-
-def _takes_back(host: Host, key: str, found: Sequence[tuple[Document, Entry]]) -> bool:
-    """Whether the last of these that counts at all unsets the key."""
-    values = [READERS[key](entry.value, host.multipath_tools) for _, entry in found]
-    counted = [value for value in values if value is not Refused.IGNORED]
-    return bool(counted) and counted[-1] is Refused.UNSET
 
 
 def _block_matches(block: _Block, device: Device) -> bool:

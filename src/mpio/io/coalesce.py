@@ -74,21 +74,32 @@ class Coalescer:
             return
         self._timer = self._loop.call_later(TICK_S, self._tick)
         self._ticks += 1
-        answers, owed = self._owed(MARK_MAX_BYTES)
-        if not self._coalescing:
-            self._seen_wakes += wakes
-            self._seen_bytes += count
-            if self._ticks == LOOK_TICKS:
-                come_alone = self._seen_bytes * answers < ANSWERS_FEW * owed * self._seen_wakes
-                many = self._seen_wakes > WAKES_MANY * LOOK_TICKS
-                self._look()
-                self._coalescing = come_alone and many
-        elif self._ticks > LOOK_AGAIN_TICKS:
+        if self._coalescing:
+            self._steer(wakes, count)
+        else:
+            self._watch(wakes, count)
+
+    def _watch(self, wakes: int, count: int) -> None:
+        """Without a mark: begin to coalesce if there are many wake-ups for few answers each."""
+        self._seen_wakes += wakes
+        self._seen_bytes += count
+        if self._ticks == LOOK_TICKS:
+            answers, owed = self._owed(MARK_MAX_BYTES)
+            come_alone = self._seen_bytes * answers < ANSWERS_FEW * owed * self._seen_wakes
+            many = self._seen_wakes > WAKES_MANY * LOOK_TICKS
             self._look()
-        elif wakes > WAKES_MANY:
-            self._set_mark(min(2 * (count // wakes), MARK_MAX_BYTES, owed // SHARE_OF_OWED))
-        elif wakes < WAKES_FEW or self._mark > owed // SHARE_OF_OWED:
-            self._set_mark(min(self._mark // 2, owed // SHARE_OF_OWED))
+            self._coalescing = come_alone and many
+
+    def _steer(self, wakes: int, count: int) -> None:
+        """Raise the mark while there are many wake-ups, lower it when there are few, and look again by and by."""
+        if self._ticks > LOOK_AGAIN_TICKS:
+            self._look()
+            return
+        most = self._owed(MARK_MAX_BYTES)[1] // SHARE_OF_OWED
+        if wakes > WAKES_MANY:
+            self._set_mark(min(2 * (count // wakes), MARK_MAX_BYTES, most))
+        elif wakes < WAKES_FEW or self._mark > most:
+            self._set_mark(min(self._mark // 2, most))
 
     def _look(self) -> None:
         """Begin to watch what comes without a mark."""

@@ -148,9 +148,9 @@ class InitiatorConnection:
 
     def owed(self, answer_bytes_max: int) -> tuple[int, int]:
         """How many outstanding reads of up to so many bytes each there are, and how many bytes they bring at most."""
-        sizes = [len(task.read_buffer) for task in self._tasks.outstanding.values() if task.read_buffer is not None]
-        counted = [size for size in sizes if size <= answer_bytes_max]
-        return len(counted), sum(counted)
+        sizes = [len(task.read_buffer) for task in self._tasks.outstanding.values()
+                 if task.read_buffer is not None and len(task.read_buffer) <= answer_bytes_max]
+        return len(sizes), sum(sizes)
 
     def next_event(self) -> events.ConnectionEvent | None:
         """The next thing that happened, or None."""
