@@ -22,6 +22,7 @@ HOT_PATH = (
     "engine/selector",
     "engine/map",
     "io/coalesce",
+    "io/give_way",
     "io/channel",
     "io/map_driver",
     "io/benchmark",

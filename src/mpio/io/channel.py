@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 from mpio.io.coalesce import Coalescer
+from mpio.io.give_way import GiveWay
 from mpio.io.net import Stream
 from mpio.model.task import Buffer
 from mpio.units import NS_PER_S
@@ -68,6 +69,7 @@ class Channel(Generic[T]):
         on_event: called with each event of the engine.
         after: called after the engine was given input and its events were handed out.
         owed: see `Coalescer`, where it is known what the peer owes: then reads are coalesced.
+        give_way: called before reads that others may rather come before, if the peer is one of them.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Channel(Generic[T]):
         on_event: Callable[[T], None],
         after: Callable[[], None] | None = None,
         owed: Callable[[int], tuple[int, int]] | None = None,
+        give_way: GiveWay | None = None,
     ) -> None:
         self.engine = engine
         self.closed = False
@@ -87,6 +90,7 @@ class Channel(Generic[T]):
         self._clock = clock
         self._on_event = on_event
         self._after = after
+        self._give_way = give_way
         self._loop = asyncio.get_running_loop()
         self._unsent: list[Buffer] = []
         self._blocked = False  # the socket's send buffer is full; a writer callback is registered
@@ -148,6 +152,8 @@ class Channel(Generic[T]):
 
     def _readable(self) -> None:
         engine = self.engine
+        if self._give_way is not None:
+            self._give_way()
         for _ in range(READS_MAX):
             buffer = engine.receive_buffer()
             try:
@@ -170,6 +176,8 @@ class Channel(Generic[T]):
                 self.pump()  # what its end has set off need not wait for the others
                 if self.closed:
                     return
+                if self._give_way is not None:
+                    self._give_way()
         self.pump()
 
     def _ended(self, cause: str) -> None:

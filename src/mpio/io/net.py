@@ -40,6 +40,9 @@ class Stream(Protocol):
     def getsockname(self) -> Any:
         """The local address: host and port, and more with IPv6."""
 
+    def getpeername(self) -> Any:
+        """The peer's address, in the same shape. Raises OSError if the connection has ended."""
+
     def close(self) -> None:
         """Close it."""
 
@@ -176,6 +179,14 @@ def local_portal(sock: Stream | Listener) -> Portal:
     """The address a socket is bound to."""
     host, port = sock.getsockname()[:2]
     return Portal(host, port)
+
+
+def is_within_this_machine(sock: Stream) -> bool:
+    """Whether both ends of a connection have one address; with two, one machine looks like two."""
+    try:
+        return bool(sock.getpeername()[0] == sock.getsockname()[0])
+    except OSError:  # it has ended already, which its first read will say
+        return False
 
 
 def _reason(error: OSError) -> str:

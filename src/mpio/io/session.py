@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from mpio.errors import ConnectionLost, LoginRejected
 from mpio.events import Journal, Kind
 from mpio.io.channel import Channel
-from mpio.io.net import SYSTEM, Network
+from mpio.io.give_way import GiveWay
+from mpio.io.net import SYSTEM, Network, is_within_this_machine
 from mpio.model.address import Portal
 from mpio.model.settings import Settings
 from mpio.model.task import Barrier, Buffer, Outcome, Task
@@ -88,7 +89,8 @@ class Session:
         )
         self._portal = route.portal
         self._channel = Channel(
-            sock, self.connection, self._clock, self._on_event, self._after, self.connection.owed
+            sock, self.connection, self._clock, self._on_event, self._after, self.connection.owed,
+            GiveWay(self._clock) if is_within_this_machine(sock) else None,
         )
         self.connection.start(self._clock())
         self._channel.pump()

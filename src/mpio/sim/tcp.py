@@ -296,6 +296,10 @@ class Stream(VirtualFile):
         """See `io.net.Stream`."""
         return self._local
 
+    def getpeername(self) -> Address:
+        """See `io.net.Stream`."""
+        return self.peer
+
     def close(self) -> None:
         """See `io.net.Stream`. With bytes unread, or after SO_LINGER 0, it is a reset."""
         if self._closed:
