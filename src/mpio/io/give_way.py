@@ -9,10 +9,8 @@ way costs a whole time slice; that shows in the first one, and then it is left f
 import os
 from collections.abc import Callable
 
-from mpio.units import NS_PER_S
-
 LONG_NS = 2_000_000  # a target's thread is done within 1 ms, a time slice is 3 ms
-PAUSE_NS = NS_PER_S
+PAUSE_NS = 250_000_000
 
 
 class GiveWay:

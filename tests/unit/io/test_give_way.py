@@ -35,7 +35,7 @@ def test_the_quick_are_always_given_way(turns: list[int]) -> None:
 
 
 @given(st.integers(LONG_NS + 1, 10 * LONG_NS), st.integers(LONG_NS // 2, LONG_NS))
-def test_who_computes_without_end_gets_one_turn_a_second(turn_ns: int, work_ns: int) -> None:
+def test_who_computes_without_end_gets_one_turn_in_a_while(turn_ns: int, work_ns: int) -> None:
     machine = Machine()
     give_way = GiveWay(machine.clock, machine.sched_yield)
     machine.takes_ns = turn_ns
