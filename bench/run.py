@@ -1,7 +1,8 @@
 """Compare mpio with its peers in one interleaved run: `python -m bench.run`, or `make bench`.
 
 Every round runs every entrant of every race once, in turns, the order reversed from round to round, so that whatever
-else the machine does hits all alike. What counts is the median over the rounds, and the ratio to the race's reference.
+else the machine does hits all alike. What counts is the median over the rounds: of each number, and of its ratio to
+that of the race's reference in the same round, for in the next one the machine may be another.
 Nothing is pinned or tuned. Results go to bench/results/ as JSON.
 
 The kernel's congestion control counts, on loopback too: with bbr, transfers are paced by its estimate of a bandwidth
@@ -57,13 +58,24 @@ class Entrant:
     @property
     def iops(self) -> float:
         """Median over the rounds."""
-        return statistics.median(sample.iops for sample in self.samples)
+        return statistics.median(self.each_iops())
 
     def cpu_us_per_io(self, whose: CpuOf) -> float:
         """Median over the rounds."""
-        if whose == "target":
-            return statistics.median(self.target_cpu_us_per_io)
-        return statistics.median(sample.cpu_us_per_io for sample in self.samples)
+        return statistics.median(self.each_cpu(whose))
+
+    def each_iops(self) -> list[float]:
+        """One number a round."""
+        return [sample.iops for sample in self.samples]
+
+    def each_cpu(self, whose: CpuOf) -> list[float]:
+        """CPU µs per I/O, one number a round."""
+        return self.target_cpu_us_per_io if whose == "target" else [sample.cpu_us_per_io for sample in self.samples]
+
+
+def ratio(own: list[float], reference: list[float]) -> float:
+    """The median of the rounds' ratios."""
+    return statistics.median(mine / its for mine, its in zip(own, reference, strict=True))
 
 
 @dataclass
@@ -150,14 +162,15 @@ def table(race: Race) -> str:
     for entrant in race.entrants:
         reference = race.entrants[0]
         iops, cpu = entrant.iops, entrant.cpu_us_per_io(race.compares)
-        every = [sample.iops for sample in entrant.samples]
+        every = entrant.each_iops()
         latencies = [sample.latency_us for sample in entrant.samples if sample.latency_us]
         rows.append((
             entrant.name, f"{iops:,.0f}", f"{min(every):,.0f}..{max(every):,.0f}",
             f"{iops * race.load.block_bytes / 1e6:,.0f}", f"{cpu:.1f}",
             *(f"{statistics.median(latency[name] for latency in latencies):,.0f}" if latencies else ""
               for name in ("p50", "p99")),
-            f"x {iops / reference.iops:.2f}", f"x {cpu / reference.cpu_us_per_io(race.compares):.2f}",
+            f"x {ratio(every, reference.each_iops()):.2f}",
+            f"x {ratio(entrant.each_cpu(race.compares), reference.each_cpu(race.compares)):.2f}",
         ))  # fmt: skip
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     lines = []
@@ -194,6 +207,7 @@ def record(races: Sequence[Race], rounds: int) -> dict[str, object]:
                         "iops": entrant.iops,
                         "mb_per_s": entrant.iops * race.load.block_bytes / 1e6,
                         "cpu_us_per_io": entrant.cpu_us_per_io(race.compares),
+                        "iops_ratio": ratio(entrant.each_iops(), race.entrants[0].each_iops()),
                         "samples": [asdict(sample) for sample in entrant.samples],
                     }
                     for entrant in race.entrants
@@ -227,7 +241,8 @@ def main() -> int:
     chosen = [race for race in chosen if race.entrants]
     for race in chosen:
         print(table(race), end="\n\n")
-    print("Ratios are to the first line of each table. CPU: user and system, per I/O, of what is compared.")
+    print("Ratios are to the first line of each table, the median of each round's.")
+    print("CPU: user and system, per I/O, of what is compared.")
     print(f"TCP congestion control: {congestion_control()}")
     RESULTS.mkdir(exist_ok=True)
     result = record(chosen, arguments.rounds)
