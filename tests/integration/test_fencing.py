@@ -37,6 +37,7 @@ readers = 0
 region = "1MiB"
 read_fraction = 0.0
 [settings]
+path_selector = "round-robin"  # all workers get stuck on the path; by others one does
 reconnect_delay = 4.0
 reconnect_delay_max = 4.0
 no_path_retry = "queue"
