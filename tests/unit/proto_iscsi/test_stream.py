@@ -128,17 +128,24 @@ def test_additional_headers_are_skipped() -> None:
         assert owner.got == [(1, b"data"), (2, b"")]
 
 
-def test_the_receive_buffer_is_never_empty_nor_small() -> None:
+@pytest.mark.parametrize(("length", "count"), [(4096, 400), (LANDING_MIN_BYTES - 1, 100), (LANDING_MIN_BYTES, 100)])
+def test_the_receive_buffer_is_never_empty_nor_small(length: int, count: int) -> None:
+    """And of small segments not so large that many are taken before the first is answered."""
     owner = Owner()
-    wire = make(1, bytes(4096)) * 400
+    wire = make(1, bytes(length)) * count
+    expects_small = False
     while wire:
         room = owner.receiver.receive_buffer()
-        assert len(room) >= stream.ROOM_MIN_BYTES
-        count = min(len(room), len(wire), 5000)
-        room[:count] = wire[:count]
-        wire = wire[count:]
-        owner.receiver.receive_done(count)
-    assert len(owner.got) == 400
+        if expects_small:
+            assert len(room) == stream.BATCH_BYTES
+        else:
+            assert len(room) >= stream.ROOM_MIN_BYTES
+        taken = min(len(room), len(wire), 5000)
+        room[:taken] = wire[:taken]
+        wire = wire[taken:]
+        owner.receiver.receive_done(taken)
+        expects_small = bool(owner.got) and length < LANDING_MIN_BYTES
+    assert len(owner.got) == count
 
 
 def test_a_data_segment_over_the_limit() -> None:

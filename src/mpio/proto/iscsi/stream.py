@@ -22,6 +22,7 @@ ROOM_MIN_BYTES: Final = 128 << 10  # a read is offered no less, so that a half P
 LANDING_MIN_BYTES: Final = 16 << 10  # below this, one more copy is cheaper than one more read
 LARGE_BYTES: Final = 128 << 10  # after segments of this size, more like it are expected: only the beginning is read
 PEEK_BYTES: Final = 4 << 10  # to staging, so that the rest can land
+BATCH_BYTES: Final = 36 << 10  # of small segments at once: what they set off is sent before the peer runs dry
 COPY_MAX_BYTES: Final = 8 << 10  # data up to this are joined with their header for sending
 
 _NO_DATA = memoryview(b"")
@@ -69,6 +70,7 @@ class PduReceiver:
         self._asked = False  # the owner was asked for a landing of the PDU at _start
         self._stopped = False
         self._peek = False  # a large PDU has just ended, and nothing of the next one is in staging
+        self._small = False  # the last data segment was: more like it are expected
         # A data segment that is received outside of staging: what is still to be filled, and then its trailer.
         self._unfilled: memoryview | None = None
         self._landed: _Landed | None = None
@@ -84,7 +86,9 @@ class PduReceiver:
         """Where the next bytes are to be read into; never empty."""
         if self._unfilled is not None:
             return self._unfilled
-        return self._view[:PEEK_BYTES] if self._peek else self._view[self._end :]
+        if self._peek:
+            return self._view[:PEEK_BYTES]
+        return self._view[self._end : self._end + BATCH_BYTES] if self._small else self._view[self._end :]
 
     def receive_done(self, count: int) -> None:
         """`count` bytes were put at the start of what `receive_buffer` gave. Raises RemoteProtocolError."""
@@ -152,6 +156,7 @@ class PduReceiver:
                         continue
                     break
                 start = self._start = pdu_end
+                self._small = length < LANDING_MIN_BYTES
                 if self.data_digest and not self._data_intact(view[data_at:data_end], pdu_end):
                     self._on_data_digest_error(header)
                 else:
@@ -208,6 +213,7 @@ class PduReceiver:
             return False
         self._landed = None
         self._asked = False
+        self._small = False
         self._peek = len(landed.data) >= LARGE_BYTES
         self._start += landed.trailer
         if self.data_digest and not self._data_intact(landed.data, self._start):
