@@ -171,7 +171,7 @@ class Channel(Generic[T]):
             self._busy = True
             engine.receive_done(count, self._clock())
             if count < len(buffer):
-                break  # a buffer that was filled is one that more waits behind: a large segment that lands in place
+                break  # behind a filled one more waits: a large segment in its place, or a small batch
             if count >= LARGE_BYTES:
                 self.pump()  # what its end has set off need not wait for the others
                 if self.closed:

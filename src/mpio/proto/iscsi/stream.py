@@ -18,7 +18,7 @@ from mpio.proto.iscsi.digest import DIGEST_BYTES, digest
 from mpio.proto.iscsi.pdu import BHS_BYTES, DEFAULT_DATA_SEGMENT, LENGTH_MASK, PADDING, Fields
 
 STAGING_BYTES: Final = 512 << 10
-ROOM_MIN_BYTES: Final = 128 << 10  # a read is offered no less, so that a half PDU at the end costs no extra small read
+ROOM_MIN_BYTES: Final = 128 << 10  # a read is offered no less, but after small segments: a half PDU costs another
 LANDING_MIN_BYTES: Final = 16 << 10  # below this, one more copy is cheaper than one more read
 LARGE_BYTES: Final = 128 << 10  # after segments of this size, more like it are expected: only the beginning is read
 PEEK_BYTES: Final = 4 << 10  # to staging, so that the rest can land
